@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The sweeper: programs that userspace runs (BPF_PROG_TEST_RUN) and that walk
+ * the tables inside the kernel. Reading a million entries out to userspace alone
+ * takes longer than all of this.
+ */
+#include "packet_skb.h"
+
+#include "connection.h"
+
+struct sweep_walk {
+	__u32 now;
+	__u32 filter;
+	__u32 id;
+	__u64 alive;
+	__u64 deleted;
+};
+
+/* Does the order name this entry, whatever its age? */
+static __always_inline bool sweep_named(const struct sweep_walk *walk, __u32 virtual_server, __u32 member)
+{
+	switch (walk->filter) {
+	case HF_SWEEP_ALL:
+		return true;
+	case HF_SWEEP_VIRTUAL_SERVER:
+		return virtual_server == walk->id;
+	case HF_SWEEP_MEMBER:
+		return member == walk->id;
+	}
+	return false;
+}
+
+static __always_inline __u32 sweep_session_timeout(__u32 virtual_server)
+{
+	const struct hf_virtual_server *settings = service_settings(virtual_server);
+	const struct hf_rule *rule;
+	__u32 id;
+
+	if (!settings)
+		return 0;
+	id = settings->rule;
+	rule = bpf_map_lookup_elem(&rules, &id);
+	return rule ? rule->timeout : 0;
+}
+
+static long sweep_session(void *map, const struct hf_session_key *key, struct hf_session *session,
+			  struct sweep_walk *walk)
+{
+	__u32 seen = session->last_seen;
+	bool dead = sweep_named(walk, key->scope, session->member) ||
+		    !session_alive(session, sweep_session_timeout(key->scope), walk->now);
+
+	/* Claim it first: a session that is revived at this moment is left alone. */
+	if (dead && __sync_val_compare_and_swap(&session->last_seen, seen, HF_SESSION_DEAD) == seen) {
+		bpf_map_delete_elem(map, key);
+		walk->deleted++;
+	} else {
+		walk->alive++;
+	}
+	return 0;
+}
+
+static long sweep_embryonic_session(void *map, const struct hf_session_key *key, struct hf_session *session,
+				    struct sweep_walk *walk)
+{
+	if (sweep_named(walk, key->scope, session->member) || !session_alive(session, HF_EMBRYONIC_TIMEOUT, walk->now))
+		bpf_map_delete_elem(map, key);
+	return 0;
+}
+
+static long sweep_connection(void *map, const struct hf_flow_key *key, struct hf_connection *connection,
+			     struct sweep_walk *walk)
+{
+	if (sweep_named(walk, connection->virtual_server, connection->member) ||
+	    connection_expired(connection, walk->now)) {
+		bpf_map_delete_elem(map, key);
+		walk->deleted++;
+	} else if (!(connection->flags & HF_CONNECTION_REPLY)) {
+		walk->alive++;
+	}
+	return 0;
+}
+
+static long sweep_embryonic_connection(void *map, const struct hf_flow_key *key,
+				       struct hf_embryonic_connection *embryo, struct sweep_walk *walk)
+{
+	if (sweep_named(walk, embryo->connection.virtual_server, embryo->connection.member) ||
+	    !embryo_alive(embryo, walk->now))
+		bpf_map_delete_elem(map, key);
+	return 0;
+}
+
+static __always_inline void sweep_begin(struct sweep_walk *walk, const struct hf_sweep *order)
+{
+	walk->now = clock_now();
+	walk->filter = order->filter;
+	walk->id = order->id;
+}
+
+SEC("syscall")
+int sweep_sessions(struct hf_sweep *order)
+{
+	struct sweep_walk walk = {};
+
+	sweep_begin(&walk, order);
+	bpf_for_each_map_elem(&sessions, sweep_session, &walk, 0);
+	bpf_for_each_map_elem(&embryonic_sessions, sweep_embryonic_session, &walk, 0);
+	order->alive = walk.alive;
+	order->deleted = walk.deleted;
+	return 0;
+}
+
+SEC("syscall")
+int sweep_connections(struct hf_sweep *order)
+{
+	struct sweep_walk walk = {};
+
+	sweep_begin(&walk, order);
+	bpf_for_each_map_elem(&connections, sweep_connection, &walk, 0);
+	bpf_for_each_map_elem(&embryonic_connections, sweep_embryonic_connection, &walk, 0);
+	order->alive = walk.alive;
+	order->deleted = walk.deleted;
+	return 0;
+}
+
+/* What time the data path thinks it is. */
+SEC("syscall")
+int read_clock(__u32 *now)
+{
+	*now = clock_now();
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

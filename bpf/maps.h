@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Every map of the data path. The loader pins each under its name, and sets the
+ * size of those whose size is configured (`tables`): the sizes here are defaults.
+ */
+#pragma once
+
+#include "common.h"
+
+/* Settings: written by the daemon, read by the data path. */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct hf_service_key);
+	__type(value, struct hf_service);
+	__uint(max_entries, 32768);
+} virtual_servers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_port_range);
+	__uint(max_entries, HF_PORT_RANGES);
+} port_ranges SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_virtual_server);
+	__uint(max_entries, 16384);
+} virtual_server_settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_rule);
+	__uint(max_entries, 16384);
+} rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_pool);
+	__uint(max_entries, 16384);
+} pools SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_member);
+	__uint(max_entries, 16384);
+} members SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u32); /* member */
+	__uint(max_entries, HF_SELECTION_SLOTS);
+} selection SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_address_filter);
+	__uint(max_entries, 1);
+} addresses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_next_hop);
+	__uint(max_entries, HF_NEXT_HOPS);
+} next_hops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct hf_next_hop_key);
+	__type(value, __u32);
+	__uint(max_entries, HF_NEXT_HOPS);
+} next_hop_index SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct hf_installation);
+	__uint(max_entries, 1);
+} installation SEC(".maps");
+
+/* State: written by the data path. */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct hf_flow_key);
+	__type(value, struct hf_connection);
+	__uint(max_entries, 2000000);
+} connections SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct hf_session_key);
+	__type(value, struct hf_session);
+	__uint(max_entries, 1000000);
+} sessions SEC(".maps");
+
+/*
+ * What a client has only asked for. A flood of SYNs fills these two, and pushes
+ * out nothing but its own kind.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct hf_flow_key);
+	__type(value, struct hf_embryonic_connection);
+	__uint(max_entries, 2 * HF_EMBRYONIC_ENTRIES);
+} embryonic_connections SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct hf_session_key);
+	__type(value, struct hf_session);
+	__uint(max_entries, HF_EMBRYONIC_ENTRIES);
+} embryonic_sessions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32); /* next turn of the pool's rotation */
+	__uint(max_entries, 16384);
+} pool_turns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct hf_routes);
+	__uint(max_entries, 1);
+} routes SEC(".maps");
+
+/* Counters: per CPU. */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32); /* enum hf_reason */
+	__type(value, __u64);
+	__uint(max_entries, HF_REASON_COUNT);
+} reasons SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct hf_traffic);
+	__uint(max_entries, 16384);
+} virtual_server_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct hf_traffic);
+	__uint(max_entries, 16384);
+} member_counters SEC(".maps");

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Where a translated packet leaves. Connections hold an index of `next_hops`,
+ * which the daemon keeps from the kernel's neighbour table. Behind that stands
+ * the FIB: asked when the index is not known, and once a second per next hop
+ * and after every change of routes, so that a dead daemon is no black hole.
+ */
+#pragma once
+
+#include "clock.h"
+#include "parse.h"
+
+#ifndef AF_INET
+#define AF_INET 2
+#define AF_INET6 10
+#endif
+
+struct next_hop_answer {
+	struct hf_next_hop hop; /* as the FIB has it */
+	__u32 index;            /* of next_hops; 0: not in the mirror */
+	bool resolved;          /* the neighbour's MAC is known */
+};
+
+static __always_inline __u16 routes_generation(void)
+{
+	__u32 zero = 0;
+	const struct hf_routes *now = bpf_map_lookup_elem(&routes, &zero);
+
+	return now ? now->generation : 0;
+}
+
+static __always_inline void routes_changed(void)
+{
+	__u32 zero = 0;
+	struct hf_routes *now = bpf_map_lookup_elem(&routes, &zero);
+
+	if (now)
+		__sync_fetch_and_add(&now->generation, 1);
+}
+
+/*
+ * Ask the FIB for the way of a packet, as it will be when `connection` has
+ * translated it. 0 if there is one.
+ */
+static __noinline int next_hop_ask(hook_context *context, const struct packet *packet,
+				   const struct hf_connection *connection, struct next_hop_answer *answer)
+{
+	bool reply = connection->flags & HF_CONNECTION_REPLY;
+	const __u8 *source = reply ? connection->address : packet->flow.source;
+	const __u8 *destination = reply ? packet->flow.destination : connection->address;
+	struct bpf_fib_lookup fib = {.ifindex = context->ingress_ifindex};
+	struct hf_next_hop_key key = {};
+	const __u32 *index;
+	int result;
+
+	if (packet->ipv4) {
+		fib.family = AF_INET;
+		__builtin_memcpy(&fib.ipv4_src, source + 12, 4);
+		__builtin_memcpy(&fib.ipv4_dst, destination + 12, 4);
+	} else {
+		fib.family = AF_INET6;
+		__builtin_memcpy(fib.ipv6_src, source, 16);
+		__builtin_memcpy(fib.ipv6_dst, destination, 16);
+	}
+	result = bpf_fib_lookup(context, &fib, sizeof(fib), 0);
+	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return -1;
+	__builtin_memset(answer, 0, sizeof(*answer));
+	answer->hop.interface = fib.ifindex;
+	answer->hop.mtu = fib.mtu_result ?: ~0U;
+	answer->resolved = result == BPF_FIB_LKUP_RET_SUCCESS;
+	if (!answer->resolved)
+		return 0;
+	__builtin_memcpy(answer->hop.destination_mac, fib.dmac, 6);
+	__builtin_memcpy(answer->hop.source_mac, fib.smac, 6);
+	key.interface = fib.ifindex;
+	__builtin_memcpy(key.mac, fib.dmac, 6);
+	index = bpf_map_lookup_elem(&next_hop_index, &key);
+	if (index)
+		answer->index = *index;
+	return 0;
+}
+
+/*
+ * Once a second, for one connection of each next hop: does the FIB still agree?
+ * Only an answer with a neighbour in it counts: silence changes nothing.
+ */
+static __noinline void next_hop_check(hook_context *context, const struct packet *packet,
+				      struct hf_connection *connection, __u32 now)
+{
+	__u32 index = connection->next_hop;
+	__u16 generation = routes_generation();
+	struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
+	struct next_hop_answer answer;
+
+	if (!hop || !index)
+		return; /* not known: asked for with every packet anyway */
+	if (hop->checked_at == now && connection->route_generation == generation)
+		return;
+	hop->checked_at = now;
+	connection->route_generation = generation;
+	if (next_hop_ask(context, packet, connection, &answer) || !answer.resolved || answer.index == index)
+		return;
+	reason_count(HF_REASON_next_hop_changed);
+	connection->next_hop = answer.index;
+	if (connection->route_generation == routes_generation())
+		routes_changed();
+}

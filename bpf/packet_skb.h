@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The packet interface on TC (clsact ingress); see packet_xdp.h, its twin.
+ * Here a packet may be one that GRO put together, its checksum may be left to
+ * hardware (CHECKSUM_PARTIAL), and its outermost VLAN tag lies beside it.
+ */
+#pragma once
+
+#include <linux/pkt_cls.h>
+
+#include "config.h"
+#include "csum.h"
+
+typedef struct __sk_buff hook_context;
+
+#define HOOK_PASS TC_ACT_OK
+#define HOOK_DROP TC_ACT_SHOT
+#define HOOK_HAS_LOWER_HOOK false
+
+/* As many bytes as the longest headers that are parsed. */
+#define PACKET_HEADERS 256
+
+static __always_inline void *packet_data(const hook_context *context)
+{
+	return (void *)(long)context->data;
+}
+
+static __always_inline void *packet_end(const hook_context *context)
+{
+	return (void *)(long)context->data_end;
+}
+
+static __always_inline void packet_linearize(hook_context *context)
+{
+	__u32 linear = context->data_end - context->data;
+
+	if (unlikely(linear < PACKET_HEADERS && linear < context->len))
+		bpf_skb_pull_data(context, context->len < PACKET_HEADERS ? context->len : PACKET_HEADERS);
+}
+
+static __always_inline __u32 packet_length(const hook_context *context)
+{
+	return context->len;
+}
+
+/* BIG TCP (more than 64 KB in one packet) writes 0 into the length field. */
+static __always_inline __u32 packet_network_length(const hook_context *context, __u32 network, __u32 claimed)
+{
+	return unlikely(!claimed && context->gso_size) ? context->len - network : claimed;
+}
+
+static __always_inline bool packet_is_segmented_later(const hook_context *context)
+{
+	return context->gso_size;
+}
+
+/*
+ * The kernel's helper knows how the packet's checksum stands: the address is
+ * part of the pseudo header, which CHECKSUM_PARTIAL covers, the port is not.
+ */
+static __always_inline void packet_update_l4_checksum(hook_context *context, __u32 offset, __u16 *check,
+						      __u16 address_difference, __be16 old_port, __be16 new_port,
+						      bool udp)
+{
+	__u64 mangled = udp ? BPF_F_MARK_MANGLED_0 : 0;
+
+	bpf_l4_csum_replace(context, offset, 0, address_difference, BPF_F_PSEUDO_HDR | mangled);
+	if (old_port != new_port)
+		bpf_l4_csum_replace(context, offset, old_port, new_port, sizeof(new_port) | mangled);
+}
+
+/*
+ * Is the checksum left to hardware? There is no field that says so, but the
+ * helper leaves the checksum of such a packet alone. Spoils the checksum.
+ */
+static __always_inline bool packet_checksum_is_partial(hook_context *context, __u32 offset)
+{
+	__u16 before, after;
+
+	if (bpf_skb_load_bytes(context, offset, &before, sizeof(before)) ||
+	    bpf_l4_csum_replace(context, offset, 0, 1, 0) ||
+	    bpf_skb_load_bytes(context, offset, &after, sizeof(after)))
+		return false;
+	return before == after;
+}
+
+static __always_inline int packet_shrink(hook_context *context, __u32 length)
+{
+	return bpf_skb_change_tail(context, length, 0);
+}
+
+static __always_inline int packet_out(hook_context *context, __u32 interface)
+{
+	return bpf_redirect(interface, 0);
+}
+
+static __noinline int packet_retag(hook_context *context, __u32 tags, __be16 protocol, __be16 tci)
+{
+	/* Popping the tag beside the packet moves the next one from the packet to its place. */
+	for (int i = 0; i < HF_VLAN_TAGS + 1; i++) {
+		if (!context->vlan_present && context->protocol != bpf_htons(0x8100) &&
+		    context->protocol != bpf_htons(0x88a8))
+			break;
+		if (bpf_skb_vlan_pop(context))
+			return -1;
+	}
+	return tci ? bpf_skb_vlan_push(context, protocol, bpf_ntohs(tci)) : 0;
+}
+
+static __always_inline bool packet_has_link_tag(const hook_context *context)
+{
+	return context->vlan_present;
+}
+
+/* The kernel finds, or first resolves, the neighbour. */
+static __always_inline int packet_out_neighbour(hook_context *context, __u32 interface)
+{
+	return bpf_redirect_neigh(interface, NULL, 0, 0);
+}

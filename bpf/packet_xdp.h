@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The packet interface on XDP. The data path is written against the functions
+ * of this file and its twin, packet_skb.h.
+ */
+#pragma once
+
+#include "config.h"
+#include "csum.h"
+
+typedef struct xdp_md hook_context;
+
+#define HOOK_PASS XDP_PASS
+#define HOOK_DROP XDP_DROP
+
+/* XDP may hand a packet, untouched, to the TC program of the same interface. */
+#define HOOK_HAS_LOWER_HOOK true
+
+static __always_inline void *packet_data(const hook_context *context)
+{
+	return (void *)(long)context->data;
+}
+
+static __always_inline void *packet_end(const hook_context *context)
+{
+	return (void *)(long)context->data_end;
+}
+
+/* Headers are always in the linear part of an XDP buffer. */
+static __always_inline void packet_linearize(hook_context *context)
+{
+}
+
+/* All bytes, also those of fragments behind the linear part. */
+static __noinline __u32 packet_length(hook_context *context)
+{
+	return bpf_xdp_get_buff_len(context);
+}
+
+/* The network layer's length, where the header's own field claims `claimed`. */
+static __always_inline __u32 packet_network_length(const hook_context *context, __u32 network, __u32 claimed)
+{
+	return claimed;
+}
+
+/* XDP sees single frames; a TC packet may be many that GRO put together. */
+static __always_inline bool packet_is_segmented_later(const hook_context *context)
+{
+	return false;
+}
+
+/* Update a TCP or UDP checksum in place for a changed address and port. */
+static __always_inline void packet_update_l4_checksum(hook_context *context, __u32 offset, __u16 *check,
+						      __u16 address_difference, __be16 old_port, __be16 new_port,
+						      bool udp)
+{
+	__u16 updated;
+
+	if (udp && !*check)
+		return; /* none was made (RFC 768); IPv6 packets without one keep it so */
+	updated = csum_update(*check, address_difference + csum_difference16(old_port, new_port));
+	*check = udp && !updated ? 0xffff : updated;
+}
+
+static __always_inline bool packet_checksum_is_partial(hook_context *context, __u32 offset)
+{
+	return false;
+}
+
+/* Cut the packet to `length` bytes. */
+static __always_inline int packet_shrink(hook_context *context, __u32 length)
+{
+	return bpf_xdp_adjust_tail(context, (int)length - (int)packet_length(context));
+}
+
+static __always_inline int packet_out(hook_context *context, __u32 interface)
+{
+	if (interface == context->ingress_ifindex && !hairpin_by_redirect)
+		return XDP_TX;
+	return bpf_redirect(interface, 0);
+}
+
+/*
+ * Change the tags in front of the network header: `tags` are there, the next hop
+ * wants one or none. The link header is left to be written by the caller.
+ */
+static __noinline int packet_retag(hook_context *context, __u32 tags, __be16 protocol, __be16 tci)
+{
+	int wanted = tci ? 1 : 0;
+	struct {
+		__be16 tci;
+		__be16 protocol;
+	} *tag;
+	__be16 *field;
+	void *data;
+	__be16 inner;
+
+	if (tags > HF_VLAN_TAGS)
+		return -1;
+	/* The EtherType that belongs to the network header. */
+	data = packet_data(context);
+	field = data + 12 + 4 * tags;
+	if ((void *)(field + 1) > packet_end(context))
+		return -1;
+	inner = *field;
+	if ((int)tags != wanted && bpf_xdp_adjust_head(context, 4 * ((int)tags - wanted)))
+		return -1;
+	data = packet_data(context);
+	field = data + 12;
+	if ((void *)(field + 3) > packet_end(context))
+		return -1;
+	*field = inner;
+	if (wanted) {
+		*field = protocol;
+		tag = (void *)(field + 1);
+		tag->tci = tci;
+		tag->protocol = inner;
+	}
+	return 0;
+}
+
+static __always_inline bool packet_has_link_tag(const hook_context *context)
+{
+	return false; /* XDP sees all tags in the packet */
+}
+
+static __always_inline int packet_out_neighbour(hook_context *context, __u32 interface)
+{
+	return HOOK_PASS;
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * From bytes to a struct packet: Ethernet, VLAN tags, IPv4 with options, IPv6
+ * with extension headers, TCP, UDP. The addresses are looked at as soon as they
+ * are known, so that nobody's packet costs no more than that.
+ *
+ * The struct keeps offsets, not pointers: helpers may move the packet.
+ */
+#pragma once
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+#include "counters.h"
+
+/* Bounds of the offsets, as masks, which the verifier can follow through the stack. */
+#define NETWORK_OFFSET_MASK 0x1f
+#define TRANSPORT_OFFSET_MASK 0xfff
+
+#define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
+
+struct packet {
+	struct hf_flow_key flow;
+	__u32 network; /* offsets from the start of the frame */
+	__u32 transport;
+	__u32 network_length; /* header and payload */
+	__u8 ipv4;
+	__u8 tags;
+	__u8 to_virtual; /* the destination may be a virtual address */
+	__u8 tcp_flags;  /* byte 13 of the TCP header; 0 for UDP */
+};
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+/* A packet that cannot be balanced: the reason matters only to virtual addresses. */
+static __always_inline int parse_refuse(const struct packet *packet, enum hf_reason reason)
+{
+	if (!packet->to_virtual)
+		return HOOK_PASS;
+	reason_count(reason);
+	return HOOK_DROP;
+}
+
+static __always_inline __u32 address_filter_slot(const __u8 *address)
+{
+	const __u32 *word = (const __u32 *)address;
+
+	/* Documented in userspace/datapath/encode.h, with which the filter is filled. */
+	return ((word[0] ^ word[1] ^ word[2] ^ word[3]) * 0x9e3779b1U) >> 16;
+}
+
+/* False: certainly neither to a virtual address nor from a member. */
+static __always_inline bool parse_addresses_matter(struct packet *packet)
+{
+	__u32 zero = 0;
+	const struct hf_address_filter *filter = bpf_map_lookup_elem(&addresses, &zero);
+
+	if (!filter)
+		return false;
+	packet->to_virtual = filter->bits[address_filter_slot(packet->flow.destination)] & HF_ADDRESS_VIRTUAL;
+	return packet->to_virtual || filter->bits[address_filter_slot(packet->flow.source)] & HF_ADDRESS_MEMBER;
+}
+
+static __always_inline void address_from_ipv4(__u8 *address, __be32 ipv4)
+{
+	__u32 *word = (__u32 *)address;
+
+	word[0] = 0;
+	word[1] = 0;
+	word[2] = bpf_htonl(0xffff);
+	word[3] = ipv4;
+}
+
+/* Returns the transport protocol, 0 with `verdict` set otherwise. */
+static __always_inline __u8 parse_ipv4(hook_context *context, struct packet *packet, int *verdict)
+{
+	struct iphdr *ip = packet_data(context) + packet->network;
+	__u32 header, length;
+
+	*verdict = HOOK_PASS;
+	if ((void *)(ip + 1) > packet_end(context))
+		return 0;
+	packet->ipv4 = true;
+	address_from_ipv4(packet->flow.source, ip->saddr);
+	address_from_ipv4(packet->flow.destination, ip->daddr);
+	if (!parse_addresses_matter(packet))
+		return 0;
+	header = ip->ihl * 4;
+	length = packet_network_length(context, packet->network, bpf_ntohs(ip->tot_len));
+	if (ip->version != 4 || header < sizeof(*ip) || length < header) {
+		*verdict = parse_refuse(packet, HF_REASON_malformed);
+		return 0;
+	}
+	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
+		return 0;
+	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT)) {
+		*verdict = parse_refuse(packet, HF_REASON_fragment);
+		return 0;
+	}
+	packet->network_length = length;
+	packet->transport = packet->network + header;
+	return ip->protocol;
+}
+
+struct extension_header {
+	__u8 next;
+	__u8 length;
+	__u8 type; /* routing: type; fragment: high byte of the offset */
+	__u8 segments_left;
+};
+
+static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *packet, int *verdict)
+{
+	struct ipv6hdr *ip = packet_data(context) + packet->network;
+	__u32 offset;
+	__u8 protocol;
+
+	*verdict = HOOK_PASS;
+	if ((void *)(ip + 1) > packet_end(context))
+		return 0;
+	packet->ipv4 = false;
+	__builtin_memcpy(packet->flow.source, &ip->saddr, 16);
+	__builtin_memcpy(packet->flow.destination, &ip->daddr, 16);
+	if (!parse_addresses_matter(packet))
+		return 0;
+	if (ip->version != 6) {
+		*verdict = parse_refuse(packet, HF_REASON_malformed);
+		return 0;
+	}
+	packet->network_length = packet_network_length(context, packet->network + sizeof(*ip), bpf_ntohs(ip->payload_len)) +
+				 sizeof(*ip);
+	protocol = ip->nexthdr;
+	offset = packet->network + sizeof(*ip);
+
+	for (int i = 0; i <= HF_EXTENSION_HEADERS; i++) {
+		struct extension_header *extension;
+
+		if (likely(protocol == IPPROTO_TCP || protocol == IPPROTO_UDP)) {
+			packet->transport = offset;
+			return protocol;
+		}
+		if (protocol != IPPROTO_HOPOPTS && protocol != IPPROTO_ROUTING && protocol != IPPROTO_DSTOPTS &&
+		    protocol != IPPROTO_FRAGMENT)
+			return 0;
+		extension = packet_data(context) + (offset & TRANSPORT_OFFSET_MASK);
+		if (i == HF_EXTENSION_HEADERS || offset > TRANSPORT_OFFSET_MASK - 60 ||
+		    (void *)(extension + 1) > packet_end(context)) {
+			*verdict = parse_refuse(packet, HF_REASON_malformed);
+			return 0;
+		}
+		if (protocol == IPPROTO_FRAGMENT) {
+			/* An atomic fragment (RFC 6946) is one too, and as rare. */
+			*verdict = parse_refuse(packet, HF_REASON_fragment);
+			return 0;
+		}
+		if (protocol == IPPROTO_ROUTING && extension->segments_left) {
+			*verdict = parse_refuse(packet, HF_REASON_routing_header);
+			return 0;
+		}
+		protocol = extension->next;
+		offset += 8 + extension->length * 8;
+	}
+	return 0;
+}
+
+static __always_inline bool parse_ports(hook_context *context, struct packet *packet)
+{
+	__u32 payload_end = packet->network + packet->network_length;
+	void *transport = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
+	struct tcphdr *tcp = transport;
+	struct udphdr *udp = transport;
+
+	if (packet->transport > TRANSPORT_OFFSET_MASK)
+		return false;
+	/* What the network header promises must be there. */
+	if (unlikely(packet_data(context) + (payload_end & 0xffff) > packet_end(context) || payload_end > 0xffff) &&
+	    packet_length(context) < payload_end)
+		return false;
+	packet->flow.pad[0] = packet->flow.pad[1] = packet->flow.pad[2] = 0;
+	if (packet->flow.protocol == IPPROTO_TCP) {
+		if ((void *)(tcp + 1) > packet_end(context))
+			return false;
+		if (tcp->doff < 5 || packet->transport + tcp->doff * 4 > payload_end)
+			return false;
+		packet->flow.source_port = tcp->source;
+		packet->flow.destination_port = tcp->dest;
+		packet->tcp_flags = ((__u8 *)tcp)[13];
+		return true;
+	}
+	if ((void *)(udp + 1) > packet_end(context))
+		return false;
+	if (packet->transport + sizeof(*udp) > payload_end || bpf_ntohs(udp->len) < sizeof(*udp) ||
+	    packet->transport + bpf_ntohs(udp->len) > payload_end)
+		return false;
+	packet->flow.source_port = udp->source;
+	packet->flow.destination_port = udp->dest;
+	packet->tcp_flags = 0;
+	return true;
+}
+
+/* CONTINUE: the packet is TCP or UDP and may be ours. */
+static __always_inline int parse_packet(hook_context *context, struct packet *packet)
+{
+	struct ethhdr *ethernet;
+	__be16 type;
+	int verdict;
+
+	packet_linearize(context);
+	ethernet = packet_data(context);
+	if ((void *)(ethernet + 1) > packet_end(context))
+		return HOOK_PASS;
+	type = ethernet->h_proto;
+	packet->network = sizeof(*ethernet);
+	packet->tags = 0;
+	while (unlikely(type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD))) {
+		__be16 *tag = packet_data(context) + packet->network;
+
+		if (packet->tags == HF_VLAN_TAGS || (void *)(tag + 2) > packet_end(context))
+			return HOOK_PASS;
+		type = tag[1];
+		packet->network += 4;
+		packet->tags++;
+	}
+	if (type == bpf_htons(ETH_P_IP))
+		packet->flow.protocol = parse_ipv4(context, packet, &verdict);
+	else if (type == bpf_htons(ETH_P_IPV6))
+		packet->flow.protocol = parse_ipv6(context, packet, &verdict);
+	else
+		return HOOK_PASS;
+	if (!packet->flow.protocol)
+		return verdict;
+	if (unlikely(!parse_ports(context, packet)))
+		return parse_refuse(packet, HF_REASON_malformed);
+	return CONTINUE;
+}

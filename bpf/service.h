@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Which virtual server a packet is for. */
+#pragma once
+
+#include "parse.h"
+
+/* The range that holds `port`, in a sorted run of `count` from `first`. */
+static __always_inline __u32 service_search_ranges(__u32 first, __u32 count, __u16 port)
+{
+	for (int step = 0; step <= HF_PORT_RANGE_STEPS && count; step++) {
+		__u32 middle = first + count / 2;
+		const struct hf_port_range *range = bpf_map_lookup_elem(&port_ranges, &middle);
+
+		if (!range)
+			return 0;
+		if (port < range->first) {
+			count /= 2;
+		} else if (port > range->last) {
+			count -= count / 2 + 1;
+			first = middle + 1;
+		} else {
+			return range->virtual_server;
+		}
+	}
+	return 0;
+}
+
+/* The id of the virtual server, 0 if the packet is for none. */
+static __always_inline __u32 service_find(const struct packet *packet)
+{
+	struct hf_service_key key = {
+		.port = packet->flow.destination_port,
+		.protocol = packet->flow.protocol,
+	};
+	const struct hf_service *service;
+
+	__builtin_memcpy(key.address, packet->flow.destination, sizeof(key.address));
+	service = bpf_map_lookup_elem(&virtual_servers, &key);
+	if (service)
+		return service->virtual_server;
+	key.port = 0;
+	service = bpf_map_lookup_elem(&virtual_servers, &key);
+	if (!service)
+		return 0;
+	return service_search_ranges(service->first_range, service->ranges,
+				     bpf_ntohs(packet->flow.destination_port));
+}
+
+static __always_inline const struct hf_virtual_server *service_settings(__u32 virtual_server)
+{
+	return bpf_map_lookup_elem(&virtual_server_settings, &virtual_server);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the data path (C, BPF) and userspace (C++) share: the keys and values of
+ * every map. This is the only definition; nothing is kept in sync by hand.
+ *
+ * Conventions
+ *   addresses  16 bytes in network order; IPv4 as ::ffff:a.b.c.d (RFC 4291,
+ *              2.5.5.2), so that there is one path for both families
+ *   ports      __be16: network order, as they are in the packet
+ *   times      seconds of the data path's clock (since boot, see bpf/clock.h)
+ *   ids        index into the array map of the same name; 0 is "none"
+ *   padding    explicit and zero: keys are compared as bytes
+ */
+#ifndef HOLDFAST_ABI_H
+#define HOLDFAST_ABI_H
+
+#include <linux/types.h>
+
+#include "limits.h"
+#include "reasons.h"
+
+/* Changes with every change of a layout or a meaning below. Pinned with the maps. */
+#define HF_ABI_VERSION 1
+
+#ifdef __cplusplus
+#define HF_SIZE(type, size) static_assert(sizeof(struct type) == (size), #type)
+#else
+#define HF_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type)
+#endif
+
+/* ------------------------------------------------------------------ settings */
+
+enum hf_protocol { HF_PROTOCOL_TCP = 6, HF_PROTOCOL_UDP = 17 };
+
+enum hf_method {
+	HF_METHOD_ROUND_ROBIN = 1, /* smooth weighted, by the pool's rotation */
+	HF_METHOD_SOURCE_HASH = 2, /* Maglev over the source address */
+};
+
+enum hf_rule_type {
+	HF_RULE_NONE = 0,
+	HF_RULE_SOURCE_ADDRESS = 1,           /* table; key: masked source address */
+	HF_RULE_SOURCE_ADDRESS_HASH = 2,      /* stateless; source address */
+	HF_RULE_SOURCE_ADDRESS_PORT_HASH = 3, /* stateless; source address and port */
+};
+
+enum hf_forwarding { HF_FORWARDING_DNAT = 1 };
+
+enum hf_member_state {
+	HF_MEMBER_ABSENT = 0,   /* the id is not in use */
+	HF_MEMBER_UP = 1,       /* everything */
+	HF_MEMBER_DRAINING = 2, /* connections and sessions, no new clients */
+	HF_MEMBER_DISABLED = 3, /* bound connections only; sessions move */
+};
+
+/* virtual_servers: what a packet is looked up by. */
+struct hf_service_key {
+	__u8 address[16];
+	__be16 port; /* 0: the entry of the address's port ranges */
+	__u8 protocol;
+	__u8 pad;
+};
+HF_SIZE(hf_service_key, 20);
+
+/*
+ * virtual_servers: an exact entry has an id. The entry of port 0 names a run of
+ * `port_ranges`, sorted and disjoint, that is searched when no exact one exists.
+ */
+struct hf_service {
+	__u32 virtual_server;
+	__u32 first_range;
+	__u32 ranges;
+};
+HF_SIZE(hf_service, 12);
+
+struct hf_port_range {
+	__u16 first; /* host order, inclusive */
+	__u16 last;
+	__u32 virtual_server;
+};
+HF_SIZE(hf_port_range, 8);
+
+/* virtual_server_settings: by id. */
+struct hf_virtual_server {
+	__u32 pool;
+	__u32 rule;
+	__u32 idle_timeout;
+	__u8 method;
+	__u8 forwarding;
+	__u8 pad[2];
+	char name[HF_NAME_LENGTH + 1];
+};
+HF_SIZE(hf_virtual_server, 80);
+
+/* rules: by id. */
+struct hf_rule {
+	__u32 timeout;
+	__u8 type;
+	__u8 ipv4_mask_bits;
+	__u8 ipv6_mask_bits;
+	__u8 pad;
+	char name[HF_NAME_LENGTH + 1];
+};
+HF_SIZE(hf_rule, 72);
+
+/*
+ * A pool's table in `selection`. Replaced by one aligned 8-byte store, so that
+ * the data path sees the old table or the new one, never a mixture.
+ */
+struct hf_selection_table {
+	__u32 offset;
+	__u32 size; /* 0: empty */
+} __attribute__((aligned(8)));
+HF_SIZE(hf_selection_table, 8);
+
+/* pools: by id. */
+struct hf_pool {
+	struct hf_selection_table rotation; /* members that take new clients, smooth by weight */
+	struct hf_selection_table maglev;   /* all members of the configuration, by weight */
+	char name[HF_NAME_LENGTH + 1];
+};
+HF_SIZE(hf_pool, 80);
+
+/* members: by id. A member is its pool and its name; the id stays while they do. */
+struct hf_member {
+	__u8 address[16];
+	__be16 port; /* 0: the port that the client used */
+	__u8 state;  /* enum hf_member_state; stored alone, never with the rest */
+	__u8 pad;
+	__u32 pool;
+	__u32 next_hop;
+	__u32 pad2;
+	char name[HF_NAME_LENGTH + 1];
+};
+HF_SIZE(hf_member, 96);
+
+enum {
+	HF_ADDRESS_VIRTUAL = 1, /* some virtual server has this address */
+	HF_ADDRESS_MEMBER = 2,  /* some member has this address */
+};
+
+/*
+ * addresses: a filter by a 16-bit hash of the address. No bit: certainly not
+ * ours, and the packet leaves without a hash look-up.
+ */
+struct hf_address_filter {
+	__u8 bits[65536];
+};
+
+/* ---------------------------------------------------------------- next hops */
+
+enum { HF_NEXT_HOP_XDP = 1 /* XDP may redirect to its interface */ };
+
+/* next_hops: by index. Kept by the daemon from the kernel's neighbour table. */
+struct hf_next_hop {
+	__u8 destination_mac[6];
+	__u8 source_mac[6];
+	__u32 interface; /* the one that carries frames: never a VLAN device; 0: gone */
+	__u32 mtu;
+	__u32 checked_at; /* written by the data path: last comparison with the FIB */
+	__be16 vlan_protocol;
+	__be16 vlan_tci; /* 0: untagged */
+	__u32 flags;
+};
+HF_SIZE(hf_next_hop, 32);
+
+/* next_hop_index: what a FIB look-up answers -> index of next_hops. */
+struct hf_next_hop_key {
+	__u32 interface; /* as the FIB names it: may be a VLAN device */
+	__u8 mac[6];
+	__u8 pad[2];
+};
+HF_SIZE(hf_next_hop_key, 12);
+
+/* -------------------------------------------------------------------- state */
+
+/* connections, embryonic_connections: one direction of a flow, as its packets show it. */
+struct hf_flow_key {
+	__u8 source[16];
+	__u8 destination[16];
+	__be16 source_port;
+	__be16 destination_port;
+	__u8 protocol;
+	__u8 pad[3];
+};
+HF_SIZE(hf_flow_key, 40);
+
+enum hf_connection_state {
+	HF_CONNECTION_SYN = 1,         /* embryonic: the client has sent a SYN */
+	HF_CONNECTION_UNCONFIRMED = 2, /* embryonic: UDP, or rebuilt, and the member has not answered */
+	HF_CONNECTION_ESTABLISHED = 3,
+	HF_CONNECTION_HALF_CLOSED = 4, /* one side has sent FIN */
+	HF_CONNECTION_CLOSED = 5,      /* both have, or a RST was seen */
+};
+
+enum {
+	HF_CONNECTION_REPLY = 1,       /* this entry is the direction member -> client */
+	HF_CONNECTION_CLIENT_FIN = 2,
+	HF_CONNECTION_MEMBER_FIN = 4,
+};
+
+/*
+ * How to translate a packet of one direction. 40 bytes, so that an LRU element
+ * (48 bytes of the kernel's, 40 of key) is two cache lines.
+ */
+struct hf_connection {
+	__u8 address[16]; /* put in: the destination (forward), the source (reply) */
+	__be16 port;
+	__u16 address_checksum; /* ones' complement sum of new minus old address, as in RFC 1624 */
+	__u32 member;
+	__u32 created;
+	__u32 last_seen; /* refreshed once a second at most, in both directions */
+	__u16 virtual_server;
+	__u16 next_hop;
+	__u8 state;
+	__u8 flags;
+	__u16 route_generation; /* of `routes` when next_hop was found */
+};
+HF_SIZE(hf_connection, 40);
+
+struct hf_embryonic_connection {
+	struct hf_connection connection;
+	__u32 server_sequence; /* host order: what the client's ACK must acknowledge; 0: no SYN-ACK yet */
+};
+HF_SIZE(hf_embryonic_connection, 44);
+
+enum hf_session_kind { HF_SESSION_ADDRESS = 1 /* key: the masked address */ };
+
+struct hf_session_key {
+	__u32 scope; /* id of the virtual server */
+	__u8 kind;
+	__u8 pad[3];
+	__u8 key[16];
+};
+HF_SIZE(hf_session_key, 24);
+
+/* last_seen of a session that the sweeper has claimed and is about to delete. */
+#define HF_SESSION_DEAD 0xffffffffU
+
+struct hf_session {
+	__u32 member;
+	__u32 created;
+	__u32 last_seen; /* refreshed once a second at most */
+	__u32 hits;      /* connections that it has placed */
+};
+HF_SIZE(hf_session, 16);
+
+/* ----------------------------------------------------------------- counters */
+
+/* virtual_server_counters, member_counters: per CPU, by id. */
+struct hf_traffic {
+	__u64 forward_packets;
+	__u64 forward_bytes; /* of the network layer */
+	__u64 reply_packets;
+	__u64 reply_bytes;
+	__u64 connections; /* that became established */
+	__u64 sessions;    /* recorded or moved */
+};
+HF_SIZE(hf_traffic, 48);
+
+/* ------------------------------------------------------------------- control */
+
+/* installation: one entry, pinned: what a later daemon must know before it adopts the maps. */
+struct hf_installation {
+	__u32 abi_version;
+	__u32 pad;
+	__u64 hash_key[2]; /* of the stateless hashes, from `hash_seed` */
+};
+HF_SIZE(hf_installation, 24);
+
+/*
+ * routes: one entry. The generation moves when a route or neighbour did;
+ * connections with another one ask the FIB again at their next refresh.
+ */
+struct hf_routes {
+	__u32 generation;
+};
+HF_SIZE(hf_routes, 4);
+
+/* What the in-kernel sweeper is told, and what it found: the context of its programs. */
+enum hf_sweep_filter {
+	HF_SWEEP_EXPIRED = 0,
+	HF_SWEEP_VIRTUAL_SERVER = 1, /* everything of one virtual server */
+	HF_SWEEP_MEMBER = 2,         /* everything of one member */
+	HF_SWEEP_ALL = 3,
+};
+
+struct hf_sweep {
+	__u32 filter; /* in */
+	__u32 id;     /* in: of the virtual server or member */
+	__u64 alive;  /* out */
+	__u64 deleted; /* out */
+};
+HF_SIZE(hf_sweep, 24);
+
+#endif

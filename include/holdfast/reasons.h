@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Why a packet was dropped, or did not go the straight way. This one list makes
+ * the enum of the data path, the names that commands and metrics print, and the
+ * table in docs/operations.md.
+ *
+ * REASON(name, kind, documentation)
+ *   kind  drop      the packet ended here
+ *         reject    the packet ended here and its sender was told (TCP RST)
+ *         fallback  the packet went on, by a slower or a second-best way
+ */
+#ifndef HOLDFAST_REASONS_H
+#define HOLDFAST_REASONS_H
+
+#define HF_REASONS(REASON)                                                                                             \
+	REASON(malformed, drop, "a packet for a virtual address whose headers are truncated or contradict each other") \
+	REASON(fragment, drop, "an IP fragment for a virtual address: fragments are not balanced")                     \
+	REASON(routing_header, drop, "an IPv6 routing header with segments left, for a virtual address")               \
+	REASON(hop_limit, drop, "TTL or hop limit would reach zero")                                                   \
+	REASON(too_big, drop, "the packet is larger than the MTU of its next hop")                                     \
+	REASON(no_route, drop, "no route leads to the next hop")                                                       \
+	REASON(table_full, drop, "a connection could not be recorded: the kernel had no free entry")                   \
+	REASON(tuple_in_use, drop,                                                                                     \
+	       "the client's address and port already talk to that member through another virtual server")             \
+	REASON(packet_resize, drop, "the kernel could not make room for, or remove, a VLAN tag")                       \
+	REASON(rejected_reset, drop, "a RST that belongs to no connection")                                            \
+	REASON(not_yet_open, drop, "data or a wrong acknowledgement before the handshake was complete")                \
+	REASON(no_usable_member, reject, "no member of the pool may take the packet")                                  \
+	REASON(no_connection, reject, "a TCP segment in mid-stream that neither a session nor a hash can place")       \
+	REASON(connection_rebuilt, fallback, "a connection was found again through its session or hash")               \
+	REASON(connection_healed, fallback, "one direction of a connection had been evicted and was made again")       \
+	REASON(connection_expired, fallback, "a packet came after its connection's idle timeout: decided anew")        \
+	REASON(session_moved, fallback, "the session's member takes no traffic any more: another one was chosen")      \
+	REASON(session_expired, fallback, "the session was older than its timeout: decided anew")                      \
+	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \
+	REASON(next_hop_fib, fallback, "the next hop was not in the mirror: the routing table was asked")              \
+	REASON(next_hop_stack, fallback, "XDP left the packet to TC: its next hop is not resolved, or not reachable by XDP") \
+	REASON(next_hop_neighbour, fallback, "TC let the kernel resolve the neighbour")                                \
+	REASON(next_hop_changed, fallback, "a connection follows a changed route or neighbour")
+
+#define HF_REASON_ENUM(name, kind, documentation) HF_REASON_##name,
+enum hf_reason { HF_REASONS(HF_REASON_ENUM) HF_REASON_COUNT };
+#undef HF_REASON_ENUM
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * SipHash-2-4, 64-bit result (Aumasson and Bernstein, 2012), over whole 64-bit
+ * words: the shape in which the data path has its input. For input whose length
+ * is a multiple of eight bytes, read as little-endian words, the result is that
+ * of the reference implementation. The same code runs in BPF and in userspace.
+ */
+#ifndef HOLDFAST_SIPHASH_H
+#define HOLDFAST_SIPHASH_H
+
+#include <linux/types.h>
+
+struct hf_siphash {
+	__u64 v0, v1, v2, v3;
+};
+
+static inline __attribute__((always_inline)) __u64 hf_rotate(__u64 value, int bits)
+{
+	return value << bits | value >> (64 - bits);
+}
+
+static inline __attribute__((always_inline)) void hf_siphash_round(struct hf_siphash *s)
+{
+	s->v0 += s->v1;
+	s->v1 = hf_rotate(s->v1, 13) ^ s->v0;
+	s->v0 = hf_rotate(s->v0, 32);
+	s->v2 += s->v3;
+	s->v3 = hf_rotate(s->v3, 16) ^ s->v2;
+	s->v0 += s->v3;
+	s->v3 = hf_rotate(s->v3, 21) ^ s->v0;
+	s->v2 += s->v1;
+	s->v1 = hf_rotate(s->v1, 17) ^ s->v2;
+	s->v2 = hf_rotate(s->v2, 32);
+}
+
+static inline __attribute__((always_inline)) void hf_siphash_word(struct hf_siphash *s, __u64 word)
+{
+	s->v3 ^= word;
+	hf_siphash_round(s);
+	hf_siphash_round(s);
+	s->v0 ^= word;
+}
+
+/* The hash of `count` words; `count` is a compile-time constant in BPF. */
+static inline __attribute__((always_inline)) __u64 hf_siphash(const __u64 key[2], const __u64 *words, __u32 count)
+{
+	struct hf_siphash s = {
+		key[0] ^ 0x736f6d6570736575ULL,
+		key[1] ^ 0x646f72616e646f6dULL,
+		key[0] ^ 0x6c7967656e657261ULL,
+		key[1] ^ 0x7465646279746573ULL,
+	};
+
+	for (__u32 i = 0; i < count; i++)
+		hf_siphash_word(&s, words[i]);
+	hf_siphash_word(&s, (__u64)(count * 8) << 56);
+	s.v2 ^= 0xff;
+	for (int i = 0; i < 4; i++)
+		hf_siphash_round(&s);
+	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+#endif

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "config/config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <fmt/format.h>
+#include <map>
+#include <set>
+
+#include "config/object_reader.h"
+
+namespace holdfast {
+
+namespace {
+
+constexpr int64_t port_max = 65535;
+
+bool is_name(const std::string &name)
+{
+	return !name.empty() && name.size() <= HF_NAME_LENGTH && std::all_of(name.begin(), name.end(), [](char c) {
+		return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+		       c == '-';
+	});
+}
+
+// The names of one kind of object, with the place where each was given.
+class Names {
+public:
+	Names(std::string kind, ConfigErrors &errors) : kind_(std::move(kind)), errors_(errors) {}
+
+	std::string read(ObjectReader &reader)
+	{
+		auto name = reader.text("name", true);
+
+		if (!name)
+			return {};
+		if (!is_name(*name)) {
+			reader.error("name", fmt::format("'{}' is not a name; allowed: 1-{} characters of A-Z a-z 0-9 _ -",
+							 *name, static_cast<int>(HF_NAME_LENGTH)));
+			return {};
+		}
+		auto [where, fresh] = lines_.emplace(*name, reader.place("name").mark.line + 1);
+		if (!fresh)
+			reader.error("name", fmt::format("another {} in line {} has the name '{}'", kind_,
+							 where->second, *name));
+		return *name;
+	}
+
+	void check(const Place &place, const std::string &name) const
+	{
+		std::vector<std::string> candidates;
+
+		if (name.empty() || lines_.contains(name))
+			return;
+		for (const auto &entry : lines_)
+			candidates.push_back(entry.first);
+		std::string message = fmt::format("there is no {} '{}'", kind_, name);
+		if (auto meant = closest(name, candidates))
+			message += fmt::format("; did you mean '{}'?", *meant);
+		report(errors_, place, message);
+	}
+
+	void add(const std::string &name) { lines_.emplace(name, 0); }
+
+private:
+	std::string kind_;
+	ConfigErrors &errors_;
+	std::map<std::string, int> lines_;
+};
+
+// One parse: fills `config`, collects errors.
+class Parser {
+public:
+	explicit Parser(ConfigErrors &errors)
+		: errors_(errors), pool_names_("pool", errors), rule_names_("persistence rule", errors),
+		  server_names_("virtual server", errors)
+	{
+	}
+
+	Config parse(const YAML::Node &root);
+
+private:
+	void read_interface(ObjectReader &reader);
+	void read_tables(ObjectReader &reader);
+	void read_pool(ObjectReader &reader);
+	void read_member(ObjectReader &reader, Pool &pool, Names &names, std::map<std::string, int> &endpoints);
+	void read_rule(ObjectReader &reader);
+	void read_virtual_server(ObjectReader &reader);
+	void read_port(ObjectReader &reader, VirtualServer &server);
+	std::optional<Address> read_address(ObjectReader &reader);
+	void check_references();
+	void check_overlaps();
+
+	ConfigErrors &errors_;
+	Config config_;
+	Names pool_names_;
+	Names rule_names_;
+	Names server_names_;
+	// Beside config_.virtual_servers: the places of what is checked at the end.
+	struct ServerPlaces {
+		Place pool, persistence, port;
+	};
+	std::vector<ServerPlaces> places_;
+};
+
+void Parser::read_interface(ObjectReader &reader)
+{
+	Interface interface;
+	// An interface's name is the kernel's: up to 15 characters, no '/' and no space.
+	auto name = reader.text("name", true);
+
+	if (name) {
+		if (name->empty() || name->size() > 15 || name->find_first_of("/ \t\n:") != std::string::npos)
+			reader.error("name", fmt::format("'{}' is not an interface's name", *name));
+		for (const Interface &other : config_.interfaces) {
+			if (other.name == *name)
+				reader.error("name", fmt::format("the interface '{}' is given twice", *name));
+		}
+		interface.name = *name;
+	}
+	if (auto mode = reader.word<InterfaceMode>("mode", {{"auto", InterfaceMode::automatic},
+							    {"xdp", InterfaceMode::xdp},
+							    {"xdp-generic", InterfaceMode::xdp_generic},
+							    {"tc", InterfaceMode::tc}}))
+		interface.mode = *mode;
+	config_.interfaces.push_back(interface);
+}
+
+void Parser::read_tables(ObjectReader &reader)
+{
+	auto size = [&](const char *key, uint32_t &value, int64_t least, int64_t most) {
+		if (auto found = reader.integer(key, least, most))
+			value = static_cast<uint32_t>(*found);
+	};
+
+	size("sessions", config_.tables.sessions, 1024, 67108864);
+	size("connections", config_.tables.connections, 1024, 134217728);
+	size("virtual_servers", config_.tables.virtual_servers, 16, 65535);
+	size("members", config_.tables.members, 16, 1048576);
+}
+
+std::optional<Address> Parser::read_address(ObjectReader &reader)
+{
+	auto text = reader.text("address", true);
+
+	if (!text)
+		return std::nullopt;
+	auto address = Address::parse(*text);
+	if (!address) {
+		reader.error("address", fmt::format("'{}' is not an IPv4 or IPv6 address", *text));
+		return std::nullopt;
+	}
+	if (!address->is_unicast() || address->is_loopback()) {
+		reader.error("address", fmt::format("{} is not an address that a host on a network can have", *text));
+		return std::nullopt;
+	}
+	return address;
+}
+
+void Parser::read_member(ObjectReader &reader, Pool &pool, Names &names, std::map<std::string, int> &endpoints)
+{
+	Member member;
+
+	member.name = names.read(reader);
+	if (auto address = read_address(reader))
+		member.address = *address;
+	if (auto port = reader.integer("port", 1, port_max))
+		member.port = static_cast<uint16_t>(*port);
+	if (auto weight = reader.integer("weight", HF_WEIGHT_MIN, HF_WEIGHT_MAX))
+		member.weight = static_cast<uint32_t>(*weight);
+	if (auto status = reader.word<MemberStatus>("status", {{"enable", MemberStatus::enabled},
+							       {"maintain", MemberStatus::draining},
+							       {"disable", MemberStatus::disabled}}))
+		member.status = *status;
+	reader.unavailable(
+		{"cookie", "backup", "connection_limit", "connection_rate_limit", "recover", "warm_up", "warm_rate"});
+	auto [where, fresh] = endpoints.emplace(fmt::format("{} {}", member.address.text(), member.port),
+						reader.place().mark.line + 1);
+	if (!fresh && member.address != Address())
+		reader.error("address", fmt::format("the member in line {} has the same address and port",
+						    where->second));
+	pool.members.push_back(member);
+}
+
+void Parser::read_pool(ObjectReader &reader)
+{
+	std::map<std::string, int> endpoints;
+	Names names("member of this pool", errors_);
+	Pool pool;
+
+	pool.name = pool_names_.read(reader);
+	reader.each("members", [&](ObjectReader &member) { read_member(member, pool, names, endpoints); });
+	reader.unavailable_word("on_down", {"reset"});
+	reader.word<bool>("on_down", {{"keep", true}});
+	reader.unavailable({"health_checks", "health_relation", "member_tcp_options"});
+	if (pool.members.empty())
+		reader.error("members", "a pool needs at least one member");
+	config_.pools.push_back(pool);
+}
+
+void Parser::read_rule(ObjectReader &reader)
+{
+	const Place where = reader.place("name");
+	Rule rule;
+
+	rule.name = rule_names_.read(reader);
+	if (rule.name.starts_with("LB_PERSIS_"))
+		report(errors_, where, "names that begin with LB_PERSIS_ are those of the predefined rules");
+	reader.unavailable_word("type", {"http-header-hash", "http-request-hash", "cookie-hash", "persistent-cookie",
+					 "passive-cookie", "insert-cookie", "rewrite-cookie", "embedded-cookie",
+					 "radius-attribute", "rdp-cookie", "ssl-session-id", "sip-call-id",
+					 "iso8583-bitmap"});
+	auto type = reader.word<hf_rule_type>("type",
+					      {{"source-address", HF_RULE_SOURCE_ADDRESS},
+					       {"source-address-hash", HF_RULE_SOURCE_ADDRESS_HASH},
+					       {"source-address-port-hash", HF_RULE_SOURCE_ADDRESS_PORT_HASH}},
+					      true);
+	// With an unknown type its settings are not known either: nothing is said about them.
+	if (!type) {
+		for (const char *key : {"timeout", "ipv4_mask_bits", "ipv6_mask_bits"})
+			reader.text(key);
+		reader.unavailable({"match_across", "keyword"});
+		return;
+	}
+	rule.type = *type;
+	if (rule.type == HF_RULE_SOURCE_ADDRESS) {
+		if (auto timeout = reader.integer("timeout", HF_SESSION_TIMEOUT_MIN, HF_SESSION_TIMEOUT_MAX))
+			rule.timeout = static_cast<uint32_t>(*timeout);
+		if (auto bits = reader.integer("ipv4_mask_bits", 1, 32))
+			rule.ipv4_mask_bits = static_cast<uint8_t>(*bits);
+		if (auto bits = reader.integer("ipv6_mask_bits", 1, 128))
+			rule.ipv6_mask_bits = static_cast<uint8_t>(*bits);
+		reader.unavailable({"match_across"});
+	} else {
+		for (const char *key : {"timeout", "ipv4_mask_bits", "ipv6_mask_bits", "match_across"}) {
+			if (reader.has(key)) {
+				reader.text(key);
+				reader.error(key, fmt::format("a rule of type {} keeps no sessions and has no such setting",
+							      word(rule.type)));
+			}
+		}
+	}
+	config_.rules.push_back(rule);
+}
+
+void Parser::read_port(ObjectReader &reader, VirtualServer &server)
+{
+	auto text = reader.text("port", true);
+	unsigned first = 0, last = 0;
+
+	if (!text)
+		return;
+	const char *end = text->data() + text->size();
+	auto [after_first, status] = std::from_chars(text->data(), end, first);
+	last = first;
+	if (status == std::errc() && after_first != end && *after_first == '-') {
+		auto [after_last, last_status] = std::from_chars(after_first + 1, end, last);
+
+		status = last_status;
+		after_first = after_last;
+	}
+	if (status != std::errc() || after_first != end || first < 1 || last > port_max || first > last) {
+		reader.error("port", fmt::format("'{}' is not a port or a range of ports; allowed: 1-65535, as in 80 or 8000-8099",
+						 *text));
+		return;
+	}
+	server.first_port = static_cast<uint16_t>(first);
+	server.last_port = static_cast<uint16_t>(last);
+}
+
+void Parser::read_virtual_server(ObjectReader &reader)
+{
+	VirtualServer server;
+
+	server.name = server_names_.read(reader);
+	if (auto address = read_address(reader))
+		server.address = *address;
+	read_port(reader, server);
+	if (auto protocol = reader.word<hf_protocol>("protocol", {{"tcp", HF_PROTOCOL_TCP}, {"udp", HF_PROTOCOL_UDP}}, true))
+		server.protocol = *protocol;
+	reader.unavailable_word("forwarding", {"direct", "fullnat", "nat46", "nat64"});
+	if (auto forwarding = reader.word<hf_forwarding>("forwarding", {{"dnat", HF_FORWARDING_DNAT}}, true))
+		server.forwarding = *forwarding;
+	reader.unavailable_word("method", {"least-connections", "random", "fastest-response"});
+	if (auto method = reader.word<hf_method>(
+		    "method", {{"round-robin", HF_METHOD_ROUND_ROBIN}, {"source-hash", HF_METHOD_SOURCE_HASH}}))
+		server.method = *method;
+	server.pool = reader.text("pool", true).value_or("");
+	server.persistence = reader.text("persistence").value_or("");
+	server.idle_timeout =
+		server.protocol == HF_PROTOCOL_UDP ? HF_UDP_IDLE_TIMEOUT_DEFAULT : HF_TCP_IDLE_TIMEOUT_DEFAULT;
+	if (auto timeout = reader.integer("idle_timeout", 1, HF_IDLE_TIMEOUT_MAX))
+		server.idle_timeout = static_cast<uint32_t>(*timeout);
+	reader.unavailable({"source_addresses", "syn_protection", "x_forwarded_for", "proxy_protocol", "server_first",
+			    "server_first_wait", "new_sessions_per_second", "own_addresses"});
+	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port")});
+	config_.virtual_servers.push_back(server);
+}
+
+void Parser::check_references()
+{
+	std::map<std::string, const Pool *> pools;
+
+	for (const Pool &pool : config_.pools)
+		pools.emplace(pool.name, &pool);
+	for (size_t i = 0; i < config_.virtual_servers.size(); i++) {
+		const VirtualServer &server = config_.virtual_servers[i];
+
+		pool_names_.check(places_[i].pool, server.pool);
+		rule_names_.check(places_[i].persistence, server.persistence);
+		auto pool = pools.find(server.pool);
+		if (pool == pools.end() || server.address == Address())
+			continue;
+		for (const Member &member : pool->second->members) {
+			if (member.address != Address() && member.address.is_ipv4() != server.address.is_ipv4()) {
+				report(errors_, places_[i].pool,
+				       fmt::format("dnat needs members of the virtual server's family: {} is {}, member {}/{} is {}",
+						   server.address.text(), server.address.is_ipv4() ? "IPv4" : "IPv6",
+						   server.pool, member.name, member.address.text()));
+				break;
+			}
+			if (member.address == server.address && server.address != Address()) {
+				report(errors_, places_[i].pool,
+				       fmt::format("member {}/{} has the virtual server's own address {}", server.pool,
+						   member.name, server.address.text()));
+				break;
+			}
+		}
+	}
+}
+
+void Parser::check_overlaps()
+{
+	std::vector<size_t> order;
+
+	for (size_t i = 0; i < config_.virtual_servers.size(); i++) {
+		if (config_.virtual_servers[i].first_port && config_.virtual_servers[i].address != Address())
+			order.push_back(i);
+	}
+	auto key = [&](size_t i) {
+		const VirtualServer &server = config_.virtual_servers[i];
+
+		return std::tuple(server.address, server.protocol, server.first_port, i);
+	};
+	std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
+	for (size_t n = 1; n < order.size(); n++) {
+		const VirtualServer &first = config_.virtual_servers[order[n - 1]];
+		const VirtualServer &second = config_.virtual_servers[order[n]];
+
+		if (first.address == second.address && first.protocol == second.protocol &&
+		    second.first_port <= first.last_port) {
+			const size_t later = std::max(order[n - 1], order[n]), earlier = std::min(order[n - 1], order[n]);
+
+			report(errors_, places_[later].port,
+			       fmt::format("virtual server '{}' already has {} {} port {}",
+					   config_.virtual_servers[earlier].name, second.address.text(),
+					   word(second.protocol), second.first_port));
+		}
+	}
+}
+
+Config Parser::parse(const YAML::Node &root)
+{
+	ObjectReader reader(root, "", errors_);
+
+	for (const Rule &rule : predefined_rules()) {
+		config_.rules.push_back(rule);
+		rule_names_.add(rule.name);
+	}
+	if (!root.IsMap()) {
+		if (!root.IsDefined() || root.IsNull())
+			errors_.push_back({0, 0, "", "the file is empty; it needs at least version: 1"});
+		return config_;
+	}
+	reader.integer("version", 1, 1, true);
+	reader.each("interfaces", [&](ObjectReader &object) { read_interface(object); });
+	reader.object("tables", [&](ObjectReader &object) { read_tables(object); });
+	config_.hash_seed = reader.text("hash_seed").value_or("");
+	reader.each("pools", [&](ObjectReader &object) { read_pool(object); });
+	reader.each("persistence", [&](ObjectReader &object) { read_rule(object); });
+	reader.each("virtual_servers", [&](ObjectReader &object) { read_virtual_server(object); });
+	reader.unavailable({"health_checks", "early_data", "state", "metrics"});
+	check_references();
+	check_overlaps();
+	reader.finish();
+
+	auto fits = [&](const char *key, size_t count, uint32_t size) {
+		// Id 0 is "none".
+		if (count >= size)
+			reader.error(key, fmt::format("{} of them do not fit into tables.{}: {}; raise that number", count, key, size));
+	};
+	size_t member_count = 0;
+	for (const Pool &pool : config_.pools)
+		member_count += pool.members.size();
+	fits("virtual_servers", config_.virtual_servers.size(), config_.tables.virtual_servers);
+	fits("members", member_count, config_.tables.members);
+	return config_;
+}
+
+} // namespace
+
+ConfigResult parse_config(const std::string &text)
+{
+	ConfigErrors errors;
+
+	try {
+		Config config = Parser(errors).parse(YAML::Load(text));
+
+		if (errors.empty())
+			return config;
+	} catch (const YAML::Exception &exception) {
+		errors.push_back({exception.mark.line + 1, exception.mark.column + 1, "", exception.msg});
+	}
+	std::stable_sort(errors.begin(), errors.end(),
+			 [](const ConfigError &a, const ConfigError &b) { return a.line < b.line; });
+	return errors;
+}
+
+} // namespace holdfast

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "config/object_reader.h"
+
+#include <algorithm>
+#include <charconv>
+#include <fmt/format.h>
+#include <set>
+
+namespace holdfast {
+
+namespace {
+
+size_t edit_distance(const std::string &left, const std::string &right)
+{
+	std::vector<size_t> row(right.size() + 1);
+
+	for (size_t j = 0; j <= right.size(); j++)
+		row[j] = j;
+	for (size_t i = 1; i <= left.size(); i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= right.size(); j++) {
+			const size_t above = row[j];
+			const size_t replace = diagonal + (left[i - 1] == right[j - 1] ? 0 : 1);
+
+			row[j] = std::min({above + 1, row[j - 1] + 1, replace});
+			diagonal = above;
+		}
+	}
+	return row[right.size()];
+}
+
+bool contains(const std::vector<std::string> &list, const std::string &word)
+{
+	return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+std::string kind_of(const YAML::Node &node)
+{
+	switch (node.Type()) {
+	case YAML::NodeType::Scalar:
+		return fmt::format("'{}'", node.Scalar());
+	case YAML::NodeType::Sequence:
+		return "a list";
+	case YAML::NodeType::Map:
+		return "a mapping";
+	default:
+		return "nothing";
+	}
+}
+
+} // namespace
+
+std::string ConfigError::text(const std::string &file) const
+{
+	std::string place = file;
+
+	if (line)
+		place += fmt::format(":{}:{}", line, column);
+	return path.empty() ? fmt::format("{}: {}", place, message) : fmt::format("{}: {}: {}", place, path, message);
+}
+
+void report(ConfigErrors &errors, const Place &place, const std::string &message)
+{
+	errors.push_back({place.mark.line + 1, place.mark.column + 1, place.path, message});
+}
+
+std::optional<std::string> closest(const std::string &word, const std::vector<std::string> &candidates)
+{
+	std::optional<std::string> best;
+	size_t least = 3;
+
+	if (word.size() > 64)
+		return std::nullopt;
+	for (const std::string &candidate : candidates) {
+		const size_t distance = edit_distance(word, candidate);
+
+		if (distance < least && distance < candidate.size()) {
+			least = distance;
+			best = candidate;
+		}
+	}
+	return best;
+}
+
+ObjectReader::ObjectReader(const YAML::Node &node, std::string path, ConfigErrors &errors)
+	: node_(node), path_(std::move(path)), errors_(errors)
+{
+	std::set<std::string> seen;
+
+	if (!node_.IsMap()) {
+		if (node_.IsDefined() && !node_.IsNull())
+			report(errors_, place(), fmt::format("{} where a mapping is expected", kind_of(node_)));
+		return;
+	}
+	for (const auto &entry : node_) {
+		if (!entry.first.IsScalar())
+			report(errors_, {entry.first.Mark(), path_}, "a key must be a plain word");
+		else if (!seen.insert(entry.first.Scalar()).second)
+			report(errors_, {entry.first.Mark(), place(entry.first.Scalar()).path},
+			       "the key is given twice");
+	}
+}
+
+bool ObjectReader::has(const std::string &key) const
+{
+	return node_.IsMap() && node_[key].IsDefined();
+}
+
+Place ObjectReader::place(const std::string &key) const
+{
+	const std::string path = path_.empty() ? key : path_ + "." + key;
+
+	return {has(key) ? node_[key].Mark() : node_.Mark(), path};
+}
+
+std::optional<YAML::Node> ObjectReader::find(const std::string &key, bool required)
+{
+	known_.push_back(key);
+	if (!has(key)) {
+		if (required)
+			error(key, "is required");
+		return std::nullopt;
+	}
+	return node_[key];
+}
+
+void ObjectReader::error(const std::string &key, const std::string &message)
+{
+	report(errors_, place(key), message);
+}
+
+std::optional<std::string> ObjectReader::text(const std::string &key, bool required)
+{
+	auto node = find(key, required);
+
+	if (!node)
+		return std::nullopt;
+	if (!node->IsScalar()) {
+		error(key, fmt::format("{} where a single value is expected", kind_of(*node)));
+		return std::nullopt;
+	}
+	return node->Scalar();
+}
+
+std::optional<int64_t> ObjectReader::integer(const std::string &key, int64_t least, int64_t most, bool required)
+{
+	auto found = text(key, required);
+	int64_t value = 0;
+
+	if (!found)
+		return std::nullopt;
+	const auto [end, status] = std::from_chars(found->data(), found->data() + found->size(), value);
+	if (status != std::errc() || end != found->data() + found->size()) {
+		error(key, fmt::format("'{}' is not a whole number; allowed: {}-{}", *found, least, most));
+		return std::nullopt;
+	}
+	if (value < least || value > most) {
+		error(key, fmt::format("{} is out of range; allowed: {}-{}", value, least, most));
+		return std::nullopt;
+	}
+	return value;
+}
+
+std::optional<bool> ObjectReader::boolean(const std::string &key)
+{
+	return word<bool>(key, {{"true", true}, {"false", false}});
+}
+
+void ObjectReader::report_word(const std::string &key, const std::string &value, const std::string &allowed)
+{
+	for (const auto &[of, name] : unavailable_words_) {
+		if (of == key && name == value) {
+			error(key, fmt::format("'{}' is not available in this version; allowed: {}", value, allowed));
+			return;
+		}
+	}
+	error(key, fmt::format("'{}' is not known; allowed: {}", value, allowed));
+}
+
+void ObjectReader::unavailable_word(const std::string &key, const std::vector<std::string> &words)
+{
+	for (const std::string &name : words)
+		unavailable_words_.emplace_back(key, name);
+}
+
+void ObjectReader::unavailable(const std::vector<std::string> &keys)
+{
+	unavailable_.insert(unavailable_.end(), keys.begin(), keys.end());
+}
+
+void ObjectReader::each(const std::string &key, const std::function<void(ObjectReader &)> &read)
+{
+	auto node = find(key, false);
+	size_t index = 0;
+
+	if (!node || node->IsNull())
+		return;
+	if (!node->IsSequence()) {
+		error(key, fmt::format("{} where a list is expected", kind_of(*node)));
+		return;
+	}
+	for (const auto &element : *node) {
+		const std::string path = fmt::format("{}[{}]", place(key).path, index++);
+
+		if (!element.IsMap()) {
+			report(errors_, {element.Mark(), path},
+			       fmt::format("{} where a mapping is expected", kind_of(element)));
+			continue;
+		}
+		ObjectReader reader(element, path, errors_);
+		read(reader);
+		reader.finish();
+	}
+}
+
+void ObjectReader::object(const std::string &key, const std::function<void(ObjectReader &)> &read)
+{
+	auto node = find(key, false);
+
+	if (!node || node->IsNull())
+		return;
+	ObjectReader reader(*node, place(key).path, errors_);
+	if (!node->IsMap())
+		return;
+	read(reader);
+	reader.finish();
+}
+
+void ObjectReader::finish()
+{
+	if (!node_.IsMap())
+		return;
+	for (const auto &entry : node_) {
+		if (!entry.first.IsScalar() || contains(known_, entry.first.Scalar()))
+			continue;
+		const std::string &key = entry.first.Scalar();
+		const Place where = {entry.first.Mark(), place(key).path};
+
+		if (contains(unavailable_, key)) {
+			report(errors_, where, "is not available in this version");
+			continue;
+		}
+		if (auto meant = closest(key, known_))
+			report(errors_, where, fmt::format("is not known; did you mean '{}'?", *meant));
+		else
+			report(errors_, where, fmt::format("is not known; allowed: {}", fmt::join(known_, ", ")));
+	}
+}
+
+} // namespace holdfast

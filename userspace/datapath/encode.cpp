@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "datapath/encode.h"
+
+#include <algorithm>
+#include <cstring>
+#include <fmt/format.h>
+#include <openssl/sha.h>
+
+namespace holdfast {
+
+namespace {
+
+template <size_t size> void copy_name(char (&to)[size], const std::string &name)
+{
+	std::memset(to, 0, size);
+	std::memcpy(to, name.data(), std::min(name.size(), size - 1));
+}
+
+} // namespace
+
+hf_service_key encode_service_key(const Address &address, uint16_t port, hf_protocol protocol)
+{
+	hf_service_key key{};
+
+	std::copy(address.bytes().begin(), address.bytes().end(), key.address);
+	key.port = to_network(port);
+	key.protocol = static_cast<uint8_t>(protocol);
+	return key;
+}
+
+hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t rule)
+{
+	hf_virtual_server value{};
+
+	value.pool = pool;
+	value.rule = rule;
+	value.idle_timeout = server.idle_timeout;
+	value.method = static_cast<uint8_t>(server.method);
+	value.forwarding = static_cast<uint8_t>(server.forwarding);
+	copy_name(value.name, server.name);
+	return value;
+}
+
+hf_rule encode(const Rule &rule)
+{
+	hf_rule value{};
+
+	value.timeout = keeps_table(rule.type) ? rule.timeout : 0;
+	value.type = static_cast<uint8_t>(rule.type);
+	value.ipv4_mask_bits = rule.ipv4_mask_bits;
+	value.ipv6_mask_bits = rule.ipv6_mask_bits;
+	copy_name(value.name, rule.name);
+	return value;
+}
+
+hf_member_state encode(MemberStatus status)
+{
+	switch (status) {
+	case MemberStatus::enabled:
+		return HF_MEMBER_UP;
+	case MemberStatus::draining:
+		return HF_MEMBER_DRAINING;
+	case MemberStatus::disabled:
+		return HF_MEMBER_DISABLED;
+	}
+	return HF_MEMBER_ABSENT;
+}
+
+hf_member encode(const Member &member, uint32_t pool)
+{
+	hf_member value{};
+
+	std::copy(member.address.bytes().begin(), member.address.bytes().end(), value.address);
+	value.port = to_network(member.port);
+	value.state = encode(member.status);
+	value.pool = pool;
+	copy_name(value.name, member.name);
+	return value;
+}
+
+uint16_t address_filter_slot(const Address &address)
+{
+	uint32_t words[4];
+
+	std::memcpy(words, address.bytes().data(), sizeof(words));
+	return static_cast<uint16_t>(((words[0] ^ words[1] ^ words[2] ^ words[3]) * 0x9e3779b1U) >> 16);
+}
+
+void encode_hash_seed(const std::string &seed, uint64_t key[2])
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+
+	SHA256(reinterpret_cast<const unsigned char *>(seed.data()), seed.size(), digest);
+	std::memcpy(key, digest, 16);
+}
+
+std::string endpoint_text(const Address &address, uint16_t port)
+{
+	return address.is_ipv4() ? fmt::format("{}:{}", address.text(), port) :
+				   fmt::format("[{}]:{}", address.text(), port);
+}
+
+} // namespace holdfast

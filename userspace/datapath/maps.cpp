@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "datapath/maps.h"
+
+#include <bpf/libbpf.h>
+#include <cmath>
+#include <filesystem>
+#include <fmt/format.h>
+#include <mutex>
+
+#include "holdfast_probe.skel.h"
+#include "holdfast_sweep.skel.h"
+
+namespace holdfast {
+
+namespace {
+
+std::mutex messages_mutex;
+std::string messages;
+
+int collect_message(libbpf_print_level level, const char *format, va_list arguments)
+{
+	char line[1024];
+
+	if (level == LIBBPF_DEBUG)
+		return 0;
+	vsnprintf(line, sizeof(line), format, arguments);
+	std::lock_guard lock(messages_mutex);
+	messages += line;
+	// A verifier log can be megabytes long; its end is what matters.
+	if (messages.size() > 16384)
+		messages.erase(0, messages.size() - 8192);
+	return 0;
+}
+
+uint32_t pinned_size(const std::string &path)
+{
+	const Fd fd(bpf_obj_get(path.c_str()));
+	bpf_map_info info{};
+	uint32_t length = sizeof(info);
+
+	if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &length))
+		return 0;
+	return info.max_entries;
+}
+
+// The ABI version of the maps pinned in `directory`: 0 if they were never finished.
+uint32_t pinned_abi(const std::string &directory)
+{
+	const Fd fd(bpf_obj_get((directory + "/installation").c_str()));
+	hf_installation installation{};
+	const uint32_t zero = 0;
+
+	if (!fd || bpf_map_lookup_elem(fd.get(), &zero, &installation))
+		return 0;
+	return installation.abi_version;
+}
+
+Result<void> prepare_directory(const std::string &directory)
+{
+	std::error_code error;
+
+	std::filesystem::create_directories(directory, error);
+	if (error)
+		return Error(fmt::format("{}: {}", directory, error.message()));
+	if (!std::filesystem::exists(directory + "/installation"))
+		return {};
+	const uint32_t abi = pinned_abi(directory);
+	if (abi == HF_ABI_VERSION)
+		return {};
+	if (abi)
+		return Error(fmt::format("{}: the maps there have layout {}, this program needs {}; "
+					 "`holdfastd --detach` removes them, and with them all sessions",
+					 directory, abi, static_cast<uint32_t>(HF_ABI_VERSION)));
+	// Left by a start that did not get to its end.
+	for (const auto &entry : std::filesystem::directory_iterator(directory, error)) {
+		if (!entry.is_directory())
+			std::filesystem::remove(entry.path(), error);
+	}
+	return {};
+}
+
+int run_program(int program, void *context, uint32_t size)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context, .ctx_out = nullptr, .ctx_size_in = size);
+
+	options.ctx_out = context;
+	options.ctx_size_out = size;
+	return bpf_prog_test_run_opts(program, &options);
+}
+
+} // namespace
+
+void collect_libbpf_messages()
+{
+	libbpf_set_print(collect_message);
+}
+
+std::string take_libbpf_messages()
+{
+	std::lock_guard lock(messages_mutex);
+
+	while (!messages.empty() && messages.back() == '\n')
+		messages.pop_back();
+	return std::exchange(messages, {});
+}
+
+Result<ClockScale> find_clock_scale()
+{
+	struct {
+		uint64_t jiffies, nanoseconds;
+	} clocks{};
+	holdfast_probe_bpf *probe = holdfast_probe_bpf__open_and_load();
+
+	if (!probe)
+		return Error::system("loading a BPF program", errno).in(take_libbpf_messages());
+	const int failed = run_program(bpf_program__fd(probe->progs.probe_clocks), &clocks, sizeof(clocks));
+	holdfast_probe_bpf__destroy(probe);
+	if (failed)
+		return Error::system("running a BPF program", -failed);
+
+	// Jiffies start 300 s before they wrap at 32 bits, when the clock starts at 0.
+	const double seconds = static_cast<double>(clocks.nanoseconds) / 1e9;
+	ClockScale best;
+	double least = 1.0;
+	for (unsigned hz : {100U, 128U, 200U, 250U, 256U, 300U, 500U, 512U, 1000U, 1024U}) {
+		const uint64_t initial = (1ULL << 32) - 300ULL * hz;
+		const double age = static_cast<double>(clocks.jiffies - initial) / hz;
+
+		if (clocks.jiffies >= initial && std::fabs(age - seconds) < least) {
+			least = std::fabs(age - seconds);
+			best = {initial, ((1ULL << 32) + hz / 2) / hz, hz};
+		}
+	}
+	if (!best.hz)
+		return Error(fmt::format("the kernel's HZ is not one that is known: {} jiffies in {} s", clocks.jiffies,
+					 seconds));
+	return best;
+}
+
+struct Maps::Skeleton {
+	holdfast_sweep_bpf *bpf = nullptr;
+
+	~Skeleton() { holdfast_sweep_bpf__destroy(bpf); }
+};
+
+Maps::~Maps() = default;
+
+bpf_object *Maps::object() const
+{
+	return skeleton_->bpf->obj;
+}
+
+Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const TableSizes &tables)
+{
+	std::unique_ptr<Maps> maps(new Maps);
+	bpf_map *map = nullptr;
+
+	collect_libbpf_messages();
+	auto scale = find_clock_scale();
+	if (!scale)
+		return scale.error();
+	maps->scale_ = *scale;
+	maps->skeleton_ = std::make_unique<Skeleton>();
+	holdfast_sweep_bpf *bpf = maps->skeleton_->bpf = holdfast_sweep_bpf__open();
+	if (!bpf)
+		return Error::system("opening the BPF object", errno).in(take_libbpf_messages());
+	bpf->rodata->clock_initial_jiffies = scale->initial_jiffies;
+	bpf->rodata->clock_multiplier = scale->multiplier;
+
+	// One less is 2^n - 1 for the allocator; id 0 is "none" and takes an entry.
+	bpf_map__set_max_entries(bpf->maps.sessions, tables.sessions);
+	bpf_map__set_max_entries(bpf->maps.connections, tables.connections);
+	bpf_map__set_max_entries(bpf->maps.members, tables.members);
+	bpf_map__set_max_entries(bpf->maps.member_counters, tables.members);
+	// An address with port ranges has an entry of its own.
+	bpf_map__set_max_entries(bpf->maps.virtual_servers, 2 * tables.virtual_servers);
+	bpf_map__set_max_entries(bpf->maps.virtual_server_settings, tables.virtual_servers);
+	bpf_map__set_max_entries(bpf->maps.virtual_server_counters, tables.virtual_servers);
+	if (!pin_directory.empty()) {
+		if (auto prepared = prepare_directory(pin_directory); !prepared)
+			return prepared.error();
+		maps->adopted_ = pinned_abi(pin_directory) == HF_ABI_VERSION;
+		bpf_object__for_each_map(map, bpf->obj)
+		{
+			if (bpf_map__is_internal(map))
+				continue;
+			const std::string path = pin_directory + "/" + bpf_map__name(map);
+
+			bpf_map__set_pin_path(map, path.c_str());
+			if (const uint32_t size = pinned_size(path))
+				bpf_map__set_max_entries(map, size);
+		}
+	}
+	if (const int failed = holdfast_sweep_bpf__load(bpf))
+		return Error::system("loading the BPF maps", -failed).in(take_libbpf_messages());
+	maps->tables_ = {bpf_map__max_entries(bpf->maps.sessions), bpf_map__max_entries(bpf->maps.connections),
+			 bpf_map__max_entries(bpf->maps.virtual_server_settings),
+			 bpf_map__max_entries(bpf->maps.members)};
+	if (auto viewed = maps->view(); !viewed)
+		return viewed.error();
+	return maps;
+}
+
+Result<void> Maps::view()
+{
+	const auto &all = skeleton_->bpf->maps;
+	const int cpus = libbpf_num_possible_cpus();
+	std::optional<Error> error;
+
+	auto array = [&](auto &view, const bpf_map *map) {
+		auto mapped = std::remove_reference_t<decltype(view)>::map(bpf_map__fd(map), bpf_map__max_entries(map),
+									   bpf_map__name(map));
+		if (mapped)
+			view = std::move(*mapped);
+		else if (!error)
+			error = mapped.error();
+	};
+	auto hash = [&](auto &view, const bpf_map *map) { view = {bpf_map__fd(map), bpf_map__name(map)}; };
+
+	array(port_ranges, all.port_ranges);
+	array(virtual_server_settings, all.virtual_server_settings);
+	array(rules, all.rules);
+	array(pools, all.pools);
+	array(members, all.members);
+	array(selection, all.selection);
+	array(addresses, all.addresses);
+	array(next_hops, all.next_hops);
+	hash(virtual_servers, all.virtual_servers);
+	hash(next_hop_index, all.next_hop_index);
+	hash(installation, all.installation);
+	hash(routes, all.routes);
+	hash(connections, all.connections);
+	hash(embryonic_connections, all.embryonic_connections);
+	hash(sessions, all.sessions);
+	hash(embryonic_sessions, all.embryonic_sessions);
+	reasons = {bpf_map__fd(all.reasons), cpus};
+	virtual_server_counters = {bpf_map__fd(all.virtual_server_counters), cpus};
+	member_counters = {bpf_map__fd(all.member_counters), cpus};
+	if (error)
+		return *error;
+	return {};
+}
+
+uint32_t Maps::now() const
+{
+	uint32_t now = 0;
+
+	run_program(bpf_program__fd(skeleton_->bpf->progs.read_clock), &now, sizeof(now));
+	return now;
+}
+
+Result<hf_sweep> Maps::sweep(int program, hf_sweep_filter filter, uint32_t id) const
+{
+	hf_sweep order{};
+
+	order.filter = filter;
+	order.id = id;
+	if (const int failed = run_program(program, &order, sizeof(order)))
+		return Error::system("running the sweeper", -failed);
+	return order;
+}
+
+Result<hf_sweep> Maps::sweep_sessions(hf_sweep_filter filter, uint32_t id) const
+{
+	return sweep(bpf_program__fd(skeleton_->bpf->progs.sweep_sessions), filter, id);
+}
+
+Result<hf_sweep> Maps::sweep_connections(hf_sweep_filter filter, uint32_t id) const
+{
+	return sweep(bpf_program__fd(skeleton_->bpf->progs.sweep_connections), filter, id);
+}
+
+} // namespace holdfast

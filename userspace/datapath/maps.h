@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+// The maps of the data path: made new, or adopted from a pin directory; and the
+// programs that run inside the kernel on behalf of userspace (sweeper, clock).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "datapath/map.h"
+#include "holdfast/abi.h"
+#include "model/model.h"
+#include "util/fd.h"
+#include "util/result.h"
+
+struct bpf_object;
+
+namespace holdfast {
+
+// HZ of the running kernel, as the data path's clock needs it.
+struct ClockScale {
+	uint64_t initial_jiffies = 0;
+	uint64_t multiplier = 0;
+	unsigned hz = 0;
+};
+
+class Maps {
+public:
+	// `pin_directory` empty: private maps that vanish with this process (tests,
+	// benchmarks). Otherwise the maps pinned there are adopted, or made and
+	// pinned. Pinned maps keep their size: `tables` is only for new ones.
+	static Result<std::unique_ptr<Maps>> open(const std::string &pin_directory, const TableSizes &tables);
+	~Maps();
+	Maps(const Maps &) = delete;
+	Maps &operator=(const Maps &) = delete;
+
+	// True if the maps were there before.
+	bool adopted() const { return adopted_; }
+	// The sizes that the maps really have.
+	const TableSizes &tables() const { return tables_; }
+	const ClockScale &clock_scale() const { return scale_; }
+
+	// The data path's clock: seconds.
+	uint32_t now() const;
+	// Walks sessions or connections inside the kernel. Takes CPU time, not much.
+	Result<hf_sweep> sweep_sessions(hf_sweep_filter filter, uint32_t id = 0) const;
+	Result<hf_sweep> sweep_connections(hf_sweep_filter filter, uint32_t id = 0) const;
+
+	// For objects that share these maps.
+	bpf_object *object() const;
+
+	HashMap<hf_service_key, hf_service> virtual_servers;
+	MappedArray<hf_port_range> port_ranges;
+	MappedArray<hf_virtual_server> virtual_server_settings;
+	MappedArray<hf_rule> rules;
+	MappedArray<hf_pool> pools;
+	MappedArray<hf_member> members;
+	MappedArray<uint32_t> selection;
+	MappedArray<hf_address_filter> addresses;
+	MappedArray<hf_next_hop> next_hops;
+	HashMap<hf_next_hop_key, uint32_t> next_hop_index;
+	HashMap<uint32_t, hf_installation> installation;
+	HashMap<uint32_t, hf_routes> routes;
+	HashMap<hf_flow_key, hf_connection> connections;
+	HashMap<hf_flow_key, hf_embryonic_connection> embryonic_connections;
+	HashMap<hf_session_key, hf_session> sessions;
+	HashMap<hf_session_key, hf_session> embryonic_sessions;
+	CounterArray<uint64_t> reasons;
+	CounterArray<hf_traffic> virtual_server_counters;
+	CounterArray<hf_traffic> member_counters;
+
+private:
+	struct Skeleton;
+
+	Maps() = default;
+	Result<void> view();
+	Result<hf_sweep> sweep(int program, hf_sweep_filter filter, uint32_t id) const;
+
+	std::unique_ptr<Skeleton> skeleton_;
+	TableSizes tables_;
+	ClockScale scale_;
+	bool adopted_ = false;
+};
+
+// What libbpf and the verifier said last, for error messages.
+std::string take_libbpf_messages();
+void collect_libbpf_messages();
+
+// The kernel's HZ, by asking it.
+Result<ClockScale> find_clock_scale();
+
+} // namespace holdfast

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "datapath/programs.h"
+
+#include <bpf/libbpf.h>
+
+#include "holdfast_tc.skel.h"
+#include "holdfast_xdp.skel.h"
+
+namespace holdfast {
+
+namespace {
+
+// Every map of `object` is the one of the same name in `maps`.
+Result<void> share_maps(bpf_object *object, const Maps &maps)
+{
+	bpf_map *map = nullptr;
+
+	bpf_object__for_each_map(map, object)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		const bpf_map *shared = bpf_object__find_map_by_name(maps.object(), bpf_map__name(map));
+
+		if (!shared)
+			return Error(std::string("no map ") + bpf_map__name(map));
+		if (bpf_map__reuse_fd(map, bpf_map__fd(shared)))
+			return Error::system(bpf_map__name(map), errno);
+	}
+	return {};
+}
+
+template <typename Skeleton> void set_constants(Skeleton *bpf, const Maps &maps, const ProgramOptions &options)
+{
+	bpf->rodata->clock_initial_jiffies = maps.clock_scale().initial_jiffies;
+	bpf->rodata->clock_multiplier = maps.clock_scale().multiplier;
+	// Without a use, the compiler leaves the constant out of the object.
+	if constexpr (requires { bpf->rodata->hairpin_by_redirect; })
+		bpf->rodata->hairpin_by_redirect = options.hairpin_by_redirect;
+}
+
+} // namespace
+
+struct Programs::Skeletons {
+	holdfast_xdp_bpf *xdp = nullptr;
+	holdfast_tc_bpf *tc = nullptr;
+
+	~Skeletons()
+	{
+		holdfast_xdp_bpf__destroy(xdp);
+		holdfast_tc_bpf__destroy(tc);
+	}
+};
+
+Programs::~Programs() = default;
+
+int Programs::xdp() const
+{
+	return bpf_program__fd(skeletons_->xdp->progs.holdfast_xdp);
+}
+
+int Programs::tc() const
+{
+	return bpf_program__fd(skeletons_->tc->progs.holdfast_tc);
+}
+
+Result<std::unique_ptr<Programs>> Programs::load(const Maps &maps, const ProgramOptions &options)
+{
+	std::unique_ptr<Programs> programs(new Programs);
+
+	programs->skeletons_ = std::make_unique<Skeletons>();
+	holdfast_xdp_bpf *xdp = programs->skeletons_->xdp = holdfast_xdp_bpf__open();
+	holdfast_tc_bpf *tc = programs->skeletons_->tc = holdfast_tc_bpf__open();
+	if (!xdp || !tc)
+		return Error::system("opening the BPF objects", errno).in(take_libbpf_messages());
+	set_constants(xdp, maps, options);
+	set_constants(tc, maps, options);
+	for (bpf_object *object : {xdp->obj, tc->obj}) {
+		if (auto shared = share_maps(object, maps); !shared)
+			return shared.error();
+	}
+	if (const int failed = holdfast_xdp_bpf__load(xdp))
+		return Error::system("loading the XDP program", -failed).in(take_libbpf_messages());
+	if (const int failed = holdfast_tc_bpf__load(tc))
+		return Error::system("loading the TC program", -failed).in(take_libbpf_messages());
+	return programs;
+}
+
+} // namespace holdfast

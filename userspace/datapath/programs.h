@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+// The data path's programs, loaded over a set of maps.
+#pragma once
+
+#include <memory>
+
+#include "datapath/maps.h"
+
+namespace holdfast {
+
+struct ProgramOptions {
+	// See hairpin_by_redirect in bpf/config.h.
+	bool hairpin_by_redirect = false;
+};
+
+class Programs {
+public:
+	static Result<std::unique_ptr<Programs>> load(const Maps &maps, const ProgramOptions &options);
+	~Programs();
+	Programs(const Programs &) = delete;
+	Programs &operator=(const Programs &) = delete;
+
+	// Descriptors that live as long as this object.
+	int xdp() const;
+	int tc() const;
+
+private:
+	struct Skeletons;
+
+	Programs() = default;
+
+	std::unique_ptr<Skeletons> skeletons_;
+};
+
+} // namespace holdfast

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "model/address.h"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <cstring>
+
+namespace holdfast {
+
+namespace {
+
+constexpr std::array<uint8_t, 12> mapped_prefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+} // namespace
+
+std::optional<Address> Address::parse(const std::string &text)
+{
+	Address address;
+
+	if (inet_pton(AF_INET, text.c_str(), address.bytes_.data() + 12) == 1) {
+		std::copy(mapped_prefix.begin(), mapped_prefix.end(), address.bytes_.begin());
+		return address;
+	}
+	if (inet_pton(AF_INET6, text.c_str(), address.bytes_.data()) == 1 && !address.is_ipv4())
+		return address;
+	return std::nullopt;
+}
+
+Address::Address(const uint8_t *bytes)
+{
+	std::copy(bytes, bytes + 16, bytes_.begin());
+}
+
+bool Address::is_ipv4() const
+{
+	return std::equal(mapped_prefix.begin(), mapped_prefix.end(), bytes_.begin());
+}
+
+bool Address::is_unicast() const
+{
+	if (is_ipv4())
+		return bytes_[12] != 0 && bytes_[12] < 224;
+	return bytes_[0] != 0xff && *this != Address();
+}
+
+bool Address::is_loopback() const
+{
+	if (is_ipv4())
+		return bytes_[12] == 127;
+	return *this == *parse("::1");
+}
+
+std::string Address::text() const
+{
+	char buffer[INET6_ADDRSTRLEN];
+
+	if (is_ipv4())
+		inet_ntop(AF_INET, bytes_.data() + 12, buffer, sizeof(buffer));
+	else
+		inet_ntop(AF_INET6, bytes_.data(), buffer, sizeof(buffer));
+	return buffer;
+}
+
+std::string Address::wire() const
+{
+	const size_t skip = is_ipv4() ? 12 : 0;
+
+	return {reinterpret_cast<const char *>(bytes_.data()) + skip, bytes_.size() - skip};
+}
+
+} // namespace holdfast

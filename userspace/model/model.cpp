@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "model/model.h"
+
+namespace holdfast {
+
+std::string member_key(const std::string &pool, const std::string &member)
+{
+	return pool + "/" + member;
+}
+
+Config with_overrides(Config config, const MemberOverrides &overrides)
+{
+	for (Pool &pool : config.pools) {
+		for (Member &member : pool.members) {
+			auto found = overrides.find(member_key(pool.name, member.name));
+
+			if (found == overrides.end())
+				continue;
+			if (found->second.has_status)
+				member.status = found->second.status;
+			if (found->second.weight)
+				member.weight = found->second.weight;
+		}
+	}
+	return config;
+}
+
+const std::vector<Rule> &predefined_rules()
+{
+	static const std::vector<Rule> rules = {
+		{.name = "LB_PERSIS_SRC_ADDR", .type = HF_RULE_SOURCE_ADDRESS},
+		{.name = "LB_PERSIS_HASH_SRC_ADDR", .type = HF_RULE_SOURCE_ADDRESS_HASH},
+		{.name = "LB_PERSIS_HASH_SRC_ADDR_PORT", .type = HF_RULE_SOURCE_ADDRESS_PORT_HASH},
+	};
+
+	return rules;
+}
+
+const char *word(InterfaceMode mode)
+{
+	switch (mode) {
+	case InterfaceMode::automatic:
+		return "auto";
+	case InterfaceMode::xdp:
+		return "xdp";
+	case InterfaceMode::xdp_generic:
+		return "xdp-generic";
+	case InterfaceMode::tc:
+		return "tc";
+	}
+	return "?";
+}
+
+const char *word(MemberStatus status)
+{
+	switch (status) {
+	case MemberStatus::enabled:
+		return "enable";
+	case MemberStatus::draining:
+		return "maintain";
+	case MemberStatus::disabled:
+		return "disable";
+	}
+	return "?";
+}
+
+const char *word(hf_rule_type type)
+{
+	switch (type) {
+	case HF_RULE_NONE:
+		return "none";
+	case HF_RULE_SOURCE_ADDRESS:
+		return "source-address";
+	case HF_RULE_SOURCE_ADDRESS_HASH:
+		return "source-address-hash";
+	case HF_RULE_SOURCE_ADDRESS_PORT_HASH:
+		return "source-address-port-hash";
+	}
+	return "?";
+}
+
+const char *word(hf_method method)
+{
+	return method == HF_METHOD_SOURCE_HASH ? "source-hash" : "round-robin";
+}
+
+const char *word(hf_protocol protocol)
+{
+	return protocol == HF_PROTOCOL_UDP ? "udp" : "tcp";
+}
+
+const char *word(hf_forwarding)
+{
+	return "dnat";
+}
+
+bool keeps_table(hf_rule_type type)
+{
+	return type == HF_RULE_SOURCE_ADDRESS;
+}
+
+} // namespace holdfast

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+// What a user configures, as plain values. The config layer makes them from a
+// file and guarantees: names are unique in their kind, references resolve,
+// numbers are in range. Times are seconds.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "holdfast/abi.h"
+#include "model/address.h"
+
+namespace holdfast {
+
+enum class InterfaceMode { automatic, xdp, xdp_generic, tc };
+
+struct Interface {
+	std::string name;
+	InterfaceMode mode = InterfaceMode::automatic;
+
+	bool operator==(const Interface &) const = default;
+};
+
+// Entries of the maps whose size is configured.
+struct TableSizes {
+	uint32_t sessions = 1000000;
+	uint32_t connections = 2000000; // entries: a connection takes two
+	uint32_t virtual_servers = 16384;
+	uint32_t members = 16384;
+
+	bool operator==(const TableSizes &) const = default;
+};
+
+enum class MemberStatus { enabled, draining, disabled };
+
+struct Member {
+	std::string name;
+	Address address;
+	uint16_t port = 0; // 0: the port that the client used
+	uint32_t weight = 1;
+	MemberStatus status = MemberStatus::enabled;
+
+	bool operator==(const Member &) const = default;
+};
+
+struct Pool {
+	std::string name;
+	std::vector<Member> members;
+
+	bool operator==(const Pool &) const = default;
+};
+
+struct Rule {
+	std::string name;
+	hf_rule_type type = HF_RULE_SOURCE_ADDRESS;
+	uint32_t timeout = HF_SESSION_TIMEOUT_DEFAULT; // source-address only
+	uint8_t ipv4_mask_bits = 32;
+	uint8_t ipv6_mask_bits = 128;
+
+	bool operator==(const Rule &) const = default;
+};
+
+struct VirtualServer {
+	std::string name;
+	Address address;
+	uint16_t first_port = 0;
+	uint16_t last_port = 0;
+	hf_protocol protocol = HF_PROTOCOL_TCP;
+	hf_forwarding forwarding = HF_FORWARDING_DNAT;
+	hf_method method = HF_METHOD_ROUND_ROBIN;
+	std::string pool;
+	std::string persistence; // empty: none
+	uint32_t idle_timeout = HF_TCP_IDLE_TIMEOUT_DEFAULT;
+
+	bool operator==(const VirtualServer &) const = default;
+};
+
+struct Config {
+	std::vector<Interface> interfaces;
+	TableSizes tables;
+	std::string hash_seed;
+	std::vector<Pool> pools;
+	std::vector<Rule> rules; // predefined ones first
+	std::vector<VirtualServer> virtual_servers;
+
+	bool operator==(const Config &) const = default;
+};
+
+// What an operator said about one member, over what the file says of it. Kept
+// until `member reset`.
+struct MemberOverride {
+	bool has_status = false;
+	MemberStatus status = MemberStatus::enabled;
+	uint32_t weight = 0; // 0: as configured
+
+	bool operator==(const MemberOverride &) const = default;
+};
+
+// By "POOL/NAME".
+using MemberOverrides = std::map<std::string, MemberOverride>;
+
+std::string member_key(const std::string &pool, const std::string &member);
+
+// `config` with the overrides of the members that it has.
+Config with_overrides(Config config, const MemberOverrides &overrides);
+
+// The rules that are always there (their names begin with LB_PERSIS_).
+const std::vector<Rule> &predefined_rules();
+
+// The words of the configuration for the values above.
+const char *word(InterfaceMode mode);
+const char *word(MemberStatus status);
+const char *word(hf_rule_type type);
+const char *word(hf_method method);
+const char *word(hf_protocol protocol);
+const char *word(hf_forwarding forwarding);
+
+// All rule types that keep a table; the others are stateless hashes.
+bool keeps_table(hf_rule_type type);
+
+} // namespace holdfast
