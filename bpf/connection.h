@@ -95,8 +95,7 @@ static __always_inline bool connection_query(struct session_query *query, const 
  * and segments that change the state. False: the connection is over, the packet
  * is to be decided anew.
  */
-static __noinline bool connection_track(hook_context *context, const struct packet *packet,
-					struct hf_connection *connection, __u32 now)
+static __noinline bool connection_track(const struct packet *packet, struct hf_connection *connection, __u32 now)
 {
 	bool reply = connection->flags & HF_CONNECTION_REPLY, changed;
 	struct hf_connection *partner, made;
@@ -133,32 +132,34 @@ static __noinline bool connection_track(hook_context *context, const struct pack
 	/* A packet of the client is a request: its session lives on. */
 	if (!reply && connection_query(&query, packet, connection, now))
 		session_touch(&query);
-	next_hop_check(context, packet, connection, now);
 	return true;
 }
 
-/* Both sides have shown that it is real: record the connection and its session. */
-static __noinline int connection_establish(const struct packet *packet, const struct hf_connection *embryo, __u32 now)
+/*
+ * Both sides have shown that it is real: record the connection and its session.
+ * `connection` comes as the embryo's and becomes what is recorded.
+ */
+static __noinline int connection_establish(const struct packet *packet, struct hf_connection *connection, __u32 now)
 {
-	struct hf_connection own = *embryo, other;
+	struct hf_connection partner;
 	struct session_query query;
 	struct hf_flow_key key;
 
-	own.state = HF_CONNECTION_ESTABLISHED;
-	own.created = own.last_seen = now;
-	connection_partner_key(&key, packet, embryo);
-	connection_partner(&other, packet, &own);
-	if (bpf_map_update_elem(&connections, &packet->flow, &own, BPF_ANY))
+	connection->state = HF_CONNECTION_ESTABLISHED;
+	connection->created = connection->last_seen = now;
+	connection_partner_key(&key, packet, connection);
+	connection_partner(&partner, packet, connection);
+	if (bpf_map_update_elem(&connections, &packet->flow, connection, BPF_ANY))
 		return -1;
-	if (bpf_map_update_elem(&connections, &key, &other, BPF_ANY)) {
+	if (bpf_map_update_elem(&connections, &key, &partner, BPF_ANY)) {
 		bpf_map_delete_elem(&connections, &packet->flow);
 		return -1;
 	}
 	bpf_map_delete_elem(&embryonic_connections, &packet->flow);
 	bpf_map_delete_elem(&embryonic_connections, &key);
-	connection_count(own.virtual_server, own.member);
-	if (connection_query(&query, packet, embryo, now))
-		session_record(&query, own.virtual_server, own.member);
+	connection_count(connection->virtual_server, connection->member);
+	if (connection_query(&query, packet, connection, now))
+		session_record(&query, connection->virtual_server, connection->member);
 	return 0;
 }
 
@@ -216,11 +217,11 @@ static __noinline int connection_nurse(hook_context *context, const struct packe
 			return HOOK_DROP;
 		}
 	}
+	embryo->connection.last_seen = now;
 	if (proved && connection_establish(packet, connection, now)) {
 		reason_count(HF_REASON_table_full);
 		return HOOK_DROP;
 	}
-	embryo->connection.last_seen = now;
 	return CONTINUE;
 }
 
@@ -234,63 +235,70 @@ static __always_inline bool connection_tuple_free(const struct hf_flow_key *key,
 }
 
 /*
- * A packet that belongs to no connection: the first of a new one, or nobody's.
- * CONTINUE: translate it with `connection`, unless `refused` names a reason.
+ * A packet that belongs to no connection: whose is it, and which member is to
+ * have it? CONTINUE: `decision` says so, unless `refused` names a reason.
  */
-static __noinline int connection_begin(const struct packet *packet, struct hf_connection *connection,
+static __noinline int connection_place(const struct packet *packet, struct decision *decision,
 				       enum hf_reason *refused, __u32 now)
 {
-	struct hf_embryonic_connection fresh = {};
-	bool syn = (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 	const struct hf_virtual_server *settings;
-	const struct hf_member *member;
-	struct decision decision = {};
-	struct hf_flow_key key;
 
 	if (!packet->to_virtual)
 		return HOOK_PASS;
-	decision.virtual_server = service_find(packet);
-	settings = service_settings(decision.virtual_server);
-	if (!decision.virtual_server || !settings)
+	decision->virtual_server = service_find(packet);
+	settings = service_settings(decision->virtual_server);
+	if (!decision->virtual_server || !settings)
 		return HOOK_PASS;
 	*refused = HF_REASON_rejected_reset;
 	if (packet->tcp_flags & TCP_RST)
 		return CONTINUE;
-	decide(packet, settings, &decision, now);
-	member = member_get(decision.member);
+	decide(packet, settings, decision, now);
 	*refused = HF_REASON_no_usable_member;
-	if (!decision.member || !member)
+	if (!decision->member)
 		return CONTINUE;
-	if (packet->flow.protocol == IPPROTO_TCP && !syn) {
+	if (packet->flow.protocol == IPPROTO_TCP && !packet_opens(packet)) {
 		*refused = HF_REASON_no_connection;
-		if (!decision.placed)
+		if (!decision->placed)
 			return CONTINUE;
 		reason_count(HF_REASON_connection_rebuilt);
 	}
 	*refused = HF_REASON_COUNT;
+	return CONTINUE;
+}
 
-	__builtin_memcpy(fresh.connection.address, member->address, 16);
-	fresh.connection.port = member->port ?: packet->flow.destination_port;
-	fresh.connection.address_checksum = csum_difference_address(packet->flow.destination, member->address);
-	fresh.connection.member = decision.member;
-	fresh.connection.created = now;
-	fresh.connection.last_seen = now;
-	fresh.connection.virtual_server = decision.virtual_server;
-	fresh.connection.next_hop = member->next_hop;
-	fresh.connection.route_generation = routes_generation();
-	fresh.connection.state = syn ? HF_CONNECTION_SYN : HF_CONNECTION_UNCONFIRMED;
-	*connection = fresh.connection;
+/* The embryo of a new connection, both directions. CONTINUE: translate the packet with `connection`. */
+static __noinline int connection_conceive(const struct packet *packet, const struct decision *decision,
+					  struct hf_connection *connection, __u32 now)
+{
+	const struct hf_member *member = member_get(decision->member);
+	struct hf_embryonic_connection embryo = {};
+	struct hf_flow_key key;
+
+	if (!member)
+		return HOOK_DROP;
+	__builtin_memcpy(connection->address, member->address, 16);
+	connection->port = member->port ?: packet->flow.destination_port;
+	connection->address_checksum = csum_difference_address(packet->flow.destination, member->address);
+	connection->member = decision->member;
+	connection->created = now;
+	connection->last_seen = now;
+	connection->virtual_server = decision->virtual_server;
+	connection->next_hop = member->next_hop;
+	connection->state = packet_opens(packet) ? HF_CONNECTION_SYN : HF_CONNECTION_UNCONFIRMED;
+	connection->flags = 0;
+	connection->route_generation = routes_generation();
 	connection_partner_key(&key, packet, connection);
-	if (!connection_tuple_free(&key, decision.virtual_server, now)) {
+	if (!connection_tuple_free(&key, decision->virtual_server, now)) {
 		reason_count(HF_REASON_tuple_in_use);
 		return HOOK_DROP;
 	}
-	if (bpf_map_update_elem(&embryonic_connections, &packet->flow, &fresh, BPF_ANY)) {
+	embryo.connection = *connection;
+	if (bpf_map_update_elem(&embryonic_connections, &packet->flow, &embryo, BPF_ANY)) {
 		reason_count(HF_REASON_table_full);
 		return HOOK_DROP;
 	}
-	connection_partner(&fresh.connection, packet, connection);
-	if (bpf_map_update_elem(&embryonic_connections, &key, &fresh, BPF_ANY)) {
+	connection_partner(&embryo.connection, packet, connection);
+	if (bpf_map_update_elem(&embryonic_connections, &key, &embryo, BPF_ANY)) {
 		reason_count(HF_REASON_table_full);
 		return HOOK_DROP;
 	}

@@ -94,10 +94,27 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 	return neighbour ? packet_out_neighbour(context, hop->interface) : packet_out(context, hop->interface);
 }
 
+/* A packet that belongs to no established connection. CONTINUE: translate it with `connection`. */
+static __always_inline int datapath_begin(hook_context *context, const struct packet *packet,
+					  struct hf_connection *connection, __u32 now)
+{
+	struct hf_embryonic_connection *embryo = bpf_map_lookup_elem(&embryonic_connections, &packet->flow);
+	enum hf_reason refused = HF_REASON_COUNT;
+	struct decision decision = {};
+	int verdict;
+
+	if (embryo && embryo_alive(embryo, now))
+		return connection_nurse(context, packet, embryo, connection, now);
+	verdict = connection_place(packet, &decision, &refused, now);
+	if (verdict != CONTINUE)
+		return verdict;
+	if (refused != HF_REASON_COUNT)
+		return reject(context, packet, refused);
+	return connection_conceive(packet, &decision, connection, now);
+}
+
 static __always_inline int datapath(hook_context *context)
 {
-	enum hf_reason refused = HF_REASON_COUNT;
-	struct hf_embryonic_connection *embryo;
 	struct hf_connection *connection, begun;
 	struct packet packet;
 	__u32 now;
@@ -108,19 +125,16 @@ static __always_inline int datapath(hook_context *context)
 		return verdict;
 	now = clock_now();
 	connection = bpf_map_lookup_elem(&connections, &packet.flow);
-	if (connection && (connection->last_seen != now || packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
-	    !connection_track(context, &packet, connection, now))
-		connection = NULL;
-	if (unlikely(!connection)) {
-		embryo = bpf_map_lookup_elem(&embryonic_connections, &packet.flow);
-		if (embryo && embryo_alive(embryo, now))
-			verdict = connection_nurse(context, &packet, embryo, &begun, now);
+	if (connection && (connection->last_seen != now || packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))) {
+		if (connection_track(&packet, connection, now))
+			next_hop_check(context, &packet, connection, now);
 		else
-			verdict = connection_begin(&packet, &begun, &refused, now);
+			connection = NULL;
+	}
+	if (unlikely(!connection)) {
+		verdict = datapath_begin(context, &packet, &begun, now);
 		if (verdict != CONTINUE)
 			return verdict;
-		if (refused != HF_REASON_COUNT)
-			return reject(context, &packet, refused);
 		connection = &begun;
 	}
 	return datapath_forward(context, &packet, connection);

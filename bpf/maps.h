@@ -37,7 +37,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct hf_rule);
-	__uint(max_entries, 16384);
+	__uint(max_entries, HF_POOLS);
 } rules SEC(".maps");
 
 struct {
@@ -45,7 +45,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct hf_pool);
-	__uint(max_entries, 16384);
+	__uint(max_entries, HF_POOLS);
 } pools SEC(".maps");
 
 struct {
@@ -61,7 +61,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, __u32); /* member */
-	__uint(max_entries, HF_SELECTION_SLOTS);
+	__uint(max_entries, 8388608);
 } selection SEC(".maps");
 
 struct {
@@ -132,7 +132,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
 	__type(value, __u32); /* next turn of the pool's rotation */
-	__uint(max_entries, 16384);
+	__uint(max_entries, HF_POOLS);
 } pool_turns SEC(".maps");
 
 struct {

@@ -39,6 +39,12 @@ struct packet {
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+/* A TCP segment that opens a connection. */
+static __always_inline bool packet_opens(const struct packet *packet)
+{
+	return (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+}
+
 /* A packet that cannot be balanced: the reason matters only to virtual addresses. */
 static __always_inline int parse_refuse(const struct packet *packet, enum hf_reason reason)
 {

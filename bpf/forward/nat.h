@@ -44,24 +44,32 @@ static __always_inline bool nat_network_ipv6(hook_context *context, const struct
 static __always_inline int nat_translate(hook_context *context, const struct packet *packet,
 					 const struct hf_connection *connection)
 {
-	bool reply = connection->flags & HF_CONNECTION_REPLY, udp = packet->flow.protocol == IPPROTO_UDP;
+	bool reply = connection->flags & HF_CONNECTION_REPLY;
 	__be16 old_port = reply ? packet->flow.source_port : packet->flow.destination_port;
 	__u32 offset = packet->transport & TRANSPORT_OFFSET_MASK;
-	__be16 *ports;
-	__u16 *check;
+	struct udphdr *udp;
+	struct tcphdr *tcp;
 
 	if (!(packet->ipv4 ? nat_network_ipv4(context, packet, connection, reply) :
 			     nat_network_ipv6(context, packet, connection, reply))) {
 		reason_count(HF_REASON_hop_limit);
 		return HOOK_DROP;
 	}
-	ports = packet_data(context) + offset;
-	/* 18 bytes hold the checksum of either protocol, but a UDP packet may end after 8. */
-	check = (void *)ports + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
-	if ((void *)(ports + 2) > packet_end(context) || (void *)(check + 1) > packet_end(context))
+	udp = packet_data(context) + offset;
+	if ((void *)(udp + 1) > packet_end(context))
 		return HOOK_DROP;
-	ports[reply ? 0 : 1] = connection->port;
-	packet_update_l4_checksum(context, offset + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check)),
-				  check, connection->address_checksum, old_port, connection->port, udp);
+	/* The ports are in the same place in both protocols. Both are written: the value is computed, not the place. */
+	udp->source = reply ? connection->port : packet->flow.source_port;
+	udp->dest = reply ? packet->flow.destination_port : connection->port;
+	if (packet->flow.protocol == IPPROTO_UDP) {
+		packet_update_l4_checksum(context, offset + offsetof(struct udphdr, check), &udp->check,
+					  connection->address_checksum, old_port, connection->port, true);
+		return CONTINUE;
+	}
+	tcp = (void *)udp;
+	if ((void *)(tcp + 1) > packet_end(context))
+		return HOOK_DROP;
+	packet_update_l4_checksum(context, offset + offsetof(struct tcphdr, check), &tcp->check,
+				  connection->address_checksum, old_port, connection->port, false);
 	return CONTINUE;
 }

@@ -17,8 +17,8 @@ enum {
 
 	/* next_hops: index 0 says "not known, ask the FIB". */
 	HF_NEXT_HOPS = 4096,
-	/* selection: slots of all pools' tables together. */
-	HF_SELECTION_SLOTS = 4 * 1024 * 1024,
+	/* Pools, and as many rules; id 0 is "none". */
+	HF_POOLS = 16384,
 	/* Sorted port ranges of one address and protocol: 2^10 at most. */
 	HF_PORT_RANGES = 65536,
 	HF_PORT_RANGE_STEPS = 10,

@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-struct hf_siphash {
+struct hf_siphash_state {
 	__u64 v0, v1, v2, v3;
 };
 
@@ -19,7 +19,7 @@ static inline __attribute__((always_inline)) __u64 hf_rotate(__u64 value, int bi
 	return value << bits | value >> (64 - bits);
 }
 
-static inline __attribute__((always_inline)) void hf_siphash_round(struct hf_siphash *s)
+static inline __attribute__((always_inline)) void hf_siphash_round(struct hf_siphash_state *s)
 {
 	s->v0 += s->v1;
 	s->v1 = hf_rotate(s->v1, 13) ^ s->v0;
@@ -33,7 +33,7 @@ static inline __attribute__((always_inline)) void hf_siphash_round(struct hf_sip
 	s->v2 = hf_rotate(s->v2, 32);
 }
 
-static inline __attribute__((always_inline)) void hf_siphash_word(struct hf_siphash *s, __u64 word)
+static inline __attribute__((always_inline)) void hf_siphash_word(struct hf_siphash_state *s, __u64 word)
 {
 	s->v3 ^= word;
 	hf_siphash_round(s);
@@ -44,7 +44,7 @@ static inline __attribute__((always_inline)) void hf_siphash_word(struct hf_siph
 /* The hash of `count` words; `count` is a compile-time constant in BPF. */
 static inline __attribute__((always_inline)) __u64 hf_siphash(const __u64 key[2], const __u64 *words, __u32 count)
 {
-	struct hf_siphash s = {
+	struct hf_siphash_state s = {
 		key[0] ^ 0x736f6d6570736575ULL,
 		key[1] ^ 0x646f72616e646f6dULL,
 		key[0] ^ 0x6c7967656e657261ULL,

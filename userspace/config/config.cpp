@@ -137,6 +137,7 @@ void Parser::read_tables(ObjectReader &reader)
 	size("connections", config_.tables.connections, 1024, 134217728);
 	size("virtual_servers", config_.tables.virtual_servers, 16, 65535);
 	size("members", config_.tables.members, 16, 1048576);
+	size("selection", config_.tables.selection, 262144, 268435456);
 }
 
 std::optional<Address> Parser::read_address(ObjectReader &reader)
@@ -384,16 +385,21 @@ Config Parser::parse(const YAML::Node &root)
 	check_overlaps();
 	reader.finish();
 
+	// Id 0 is "none".
 	auto fits = [&](const char *key, size_t count, uint32_t size) {
-		// Id 0 is "none".
 		if (count >= size)
-			reader.error(key, fmt::format("{} of them do not fit into tables.{}: {}; raise that number", count, key, size));
+			reader.error(key, fmt::format("{} of them; at most {} fit into tables.{}: {}", count, size - 1, key,
+						      size));
 	};
 	size_t member_count = 0;
 	for (const Pool &pool : config_.pools)
 		member_count += pool.members.size();
 	fits("virtual_servers", config_.virtual_servers.size(), config_.tables.virtual_servers);
 	fits("members", member_count, config_.tables.members);
+	for (const auto &[key, count] : {std::pair("pools", config_.pools.size()), {"persistence", config_.rules.size()}}) {
+		if (count >= HF_POOLS)
+			reader.error(key, fmt::format("{} of them; allowed: at most {}", count, HF_POOLS - 1));
+	}
 	return config_;
 }
 

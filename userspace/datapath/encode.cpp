@@ -86,7 +86,7 @@ uint16_t address_filter_slot(const Address &address)
 	return static_cast<uint16_t>(((words[0] ^ words[1] ^ words[2] ^ words[3]) * 0x9e3779b1U) >> 16);
 }
 
-void encode_hash_seed(const std::string &seed, uint64_t key[2])
+void encode_hash_seed(const std::string &seed, __u64 key[2])
 {
 	unsigned char digest[SHA256_DIGEST_LENGTH];
 

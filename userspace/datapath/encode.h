@@ -32,7 +32,7 @@ hf_member_state encode(MemberStatus status);
 uint16_t address_filter_slot(const Address &address);
 
 // The key of the stateless hashes: the first 16 bytes of SHA-256 of the seed.
-void encode_hash_seed(const std::string &seed, uint64_t key[2]);
+void encode_hash_seed(const std::string &seed, __u64 key[2]);
 
 // "source:port -> destination:port" and the like.
 std::string endpoint_text(const Address &address, uint16_t port);

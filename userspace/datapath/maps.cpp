@@ -81,10 +81,9 @@ Result<void> prepare_directory(const std::string &directory)
 
 int run_program(int program, void *context, uint32_t size)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context, .ctx_out = nullptr, .ctx_size_in = size);
+	// The kernel writes a syscall program's context back to where it came from.
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context, .ctx_size_in = size);
 
-	options.ctx_out = context;
-	options.ctx_size_out = size;
 	return bpf_prog_test_run_opts(program, &options);
 }
 
@@ -167,11 +166,11 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 	bpf->rodata->clock_initial_jiffies = scale->initial_jiffies;
 	bpf->rodata->clock_multiplier = scale->multiplier;
 
-	// One less is 2^n - 1 for the allocator; id 0 is "none" and takes an entry.
 	bpf_map__set_max_entries(bpf->maps.sessions, tables.sessions);
 	bpf_map__set_max_entries(bpf->maps.connections, tables.connections);
 	bpf_map__set_max_entries(bpf->maps.members, tables.members);
 	bpf_map__set_max_entries(bpf->maps.member_counters, tables.members);
+	bpf_map__set_max_entries(bpf->maps.selection, tables.selection);
 	// An address with port ranges has an entry of its own.
 	bpf_map__set_max_entries(bpf->maps.virtual_servers, 2 * tables.virtual_servers);
 	bpf_map__set_max_entries(bpf->maps.virtual_server_settings, tables.virtual_servers);
@@ -193,9 +192,11 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 	}
 	if (const int failed = holdfast_sweep_bpf__load(bpf))
 		return Error::system("loading the BPF maps", -failed).in(take_libbpf_messages());
-	maps->tables_ = {bpf_map__max_entries(bpf->maps.sessions), bpf_map__max_entries(bpf->maps.connections),
-			 bpf_map__max_entries(bpf->maps.virtual_server_settings),
-			 bpf_map__max_entries(bpf->maps.members)};
+	maps->tables_ = {.sessions = bpf_map__max_entries(bpf->maps.sessions),
+			 .connections = bpf_map__max_entries(bpf->maps.connections),
+			 .virtual_servers = bpf_map__max_entries(bpf->maps.virtual_server_settings),
+			 .members = bpf_map__max_entries(bpf->maps.members),
+			 .selection = bpf_map__max_entries(bpf->maps.selection)};
 	if (auto viewed = maps->view(); !viewed)
 		return viewed.error();
 	return maps;

@@ -29,6 +29,7 @@ struct TableSizes {
 	uint32_t connections = 2000000; // entries: a connection takes two
 	uint32_t virtual_servers = 16384;
 	uint32_t members = 16384;
+	uint32_t selection = 8388608; // slots; a pool that is chosen from by hash takes 65537
 
 	bool operator==(const TableSizes &) const = default;
 };

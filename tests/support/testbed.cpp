@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "support/testbed.h"
+
+#include <bpf/bpf.h>
+#include <cstdlib>
+#include <fmt/format.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdexcept>
+
+#include "config/config.h"
+#include "datapath/encode.h"
+#include "reconcile/image.h"
+#include "reconcile/reconcile.h"
+
+namespace holdfast::test {
+
+namespace {
+
+// The next hops that the tests' routes lead to: index 1 in both hash and array.
+constexpr uint32_t gateway_index = 1;
+
+template <typename T> T expect(Result<T> result)
+{
+	if (!result)
+		throw std::runtime_error(result.error().message());
+	return std::move(*result);
+}
+
+void fill_mac(unsigned char *to, const std::string &text)
+{
+	unsigned b[6] = {};
+
+	std::sscanf(text.c_str(), "%x:%x:%x:%x:%x:%x", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]);
+	for (int i = 0; i < 6; i++)
+		to[i] = static_cast<unsigned char>(b[i]);
+}
+
+Config parse(const std::string &yaml)
+{
+	auto result = parse_config(yaml);
+
+	if (auto *errors = std::get_if<ConfigErrors>(&result))
+		throw std::runtime_error(errors->front().text("test"));
+	return std::get<Config>(result);
+}
+
+} // namespace
+
+void run_command(const std::string &command)
+{
+	if (std::system(command.c_str()) != 0)
+		throw std::runtime_error("failed: " + command);
+}
+
+void enter_private_namespace()
+{
+	static bool entered = false;
+
+	if (entered)
+		return;
+	if (unshare(CLONE_NEWNET))
+		throw std::runtime_error("unshare: are you root?");
+	entered = true;
+	run_command("sysctl -qw net.ipv4.conf.all.forwarding=1 net.ipv6.conf.all.forwarding=1 "
+		    "net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0");
+	run_command("ip link set lo up");
+	run_command("ip link add wire address " + wire_mac + " type veth peer name far");
+	run_command("ip link set far up && ip link set wire up");
+	run_command("ip addr add 172.16.0.1/24 dev wire && ip -6 addr add fc00::1/64 dev wire nodad");
+	run_command("ip neigh add 172.16.0.2 lladdr " + gateway_mac + " dev wire nud permanent");
+	run_command("ip -6 neigh add fc00::2 lladdr " + gateway_mac + " dev wire nud permanent");
+	for (const char *net : {"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8"})
+		run_command(fmt::format("ip route add {} via 172.16.0.2", net));
+	for (const char *net : {"2001:db8::/32", "fd00::/16"})
+		run_command(fmt::format("ip -6 route add {} via fc00::2", net));
+}
+
+int wire_index()
+{
+	return static_cast<int>(if_nametoindex("wire"));
+}
+
+Testbed::Testbed(const std::string &yaml, const ProgramOptions &options)
+{
+	hf_next_hop gateway{};
+	hf_next_hop_key key{};
+
+	enter_private_namespace();
+	config_ = parse(yaml);
+	maps = expect(Maps::open("", config_.tables));
+	programs = expect(Programs::load(*maps, options));
+	fill_mac(gateway.destination_mac, gateway_mac);
+	fill_mac(gateway.source_mac, wire_mac);
+	gateway.interface = static_cast<uint32_t>(wire_index());
+	gateway.mtu = 1500;
+	gateway.flags = HF_NEXT_HOP_XDP;
+	maps->next_hops.set(gateway_index, gateway);
+	key.interface = gateway.interface;
+	fill_mac(key.mac, gateway_mac);
+	if (!maps->next_hop_index.set(key, gateway_index))
+		throw std::runtime_error("next_hop_index");
+	write(config_);
+}
+
+void Testbed::apply(const std::string &yaml)
+{
+	config_ = parse(yaml);
+	write(config_);
+}
+
+void Testbed::override_member(const std::string &pool, const std::string &name, MemberStatus status)
+{
+	write(with_overrides(config_, {{member_key(pool, name), {true, status, 0}}}));
+}
+
+void Testbed::write(const Config &config)
+{
+	std::set<std::string> servers, members;
+	auto image = expect(make_image(config, maps->tables(), ids));
+
+	for (const VirtualServer &server : config.virtual_servers)
+		servers.insert(server.name);
+	for (const Pool &pool : config.pools) {
+		for (const Member &member : pool.members)
+			members.insert(member_key(pool.name, member.name));
+	}
+	const auto gone_servers = ids.virtual_servers.retire(servers);
+	const auto gone_members = ids.members.retire(members);
+	expect(reconcile(*maps, image, gone_servers, gone_members));
+	for (const auto &[id, member] : image.members)
+		maps->members.live(id)->next_hop = gateway_index;
+}
+
+void Testbed::clear()
+{
+	expect(maps->sweep_connections(HF_SWEEP_ALL));
+	expect(maps->sweep_sessions(HF_SWEEP_ALL));
+}
+
+Outcome Testbed::run(Hook hook, const Bytes &packet) const
+{
+	Outcome outcome;
+	LIBBPF_OPTS(bpf_test_run_opts, options);
+
+	outcome.packet.resize(packet.size() + 64);
+	options.data_in = packet.data();
+	options.data_size_in = static_cast<uint32_t>(packet.size());
+	options.data_out = outcome.packet.data();
+	options.data_size_out = static_cast<uint32_t>(outcome.packet.size());
+	options.repeat = 1;
+	if (const int failed =
+		    bpf_prog_test_run_opts(hook == Hook::xdp ? programs->xdp() : programs->tc(), &options))
+		throw std::runtime_error(fmt::format("BPF_PROG_TEST_RUN: {}", std::strerror(-failed)));
+	outcome.packet.resize(options.data_size_out);
+	outcome.verdict = options.retval;
+	return outcome;
+}
+
+uint32_t Testbed::time(int program, const Bytes &packet, uint32_t repeat) const
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options);
+
+	options.data_in = packet.data();
+	options.data_size_in = static_cast<uint32_t>(packet.size());
+	options.repeat = static_cast<int>(repeat);
+	if (const int failed = bpf_prog_test_run_opts(program, &options))
+		throw std::runtime_error(fmt::format("BPF_PROG_TEST_RUN: {}", std::strerror(-failed)));
+	return options.duration;
+}
+
+uint32_t Testbed::member_id(const std::string &pool, const std::string &name) const
+{
+	return ids.members.find(member_key(pool, name));
+}
+
+uint32_t Testbed::server_id(const std::string &name) const
+{
+	return ids.virtual_servers.find(name);
+}
+
+bool passed(Hook hook, const Outcome &outcome)
+{
+	return outcome.verdict == (hook == Hook::xdp ? xdp_pass : tc_ok);
+}
+
+bool dropped(Hook hook, const Outcome &outcome)
+{
+	return outcome.verdict == (hook == Hook::xdp ? xdp_drop : tc_shot);
+}
+
+bool sent(Hook hook, const Outcome &outcome)
+{
+	return hook == Hook::xdp ? outcome.verdict == xdp_tx || outcome.verdict == xdp_redirect :
+				   outcome.verdict == tc_redirect;
+}
+
+} // namespace holdfast::test

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "reconcile/image.h"
+
+#include <algorithm>
+#include <cstring>
+#include <fmt/format.h>
+
+#include "datapath/encode.h"
+#include "reconcile/selection.h"
+
+namespace holdfast {
+
+namespace {
+
+std::vector<uint8_t> bytes_of(const hf_service_key &key)
+{
+	std::vector<uint8_t> bytes(sizeof(key));
+
+	std::memcpy(bytes.data(), &key, sizeof(key));
+	return bytes;
+}
+
+Error no_room(const char *what, uint32_t limit)
+{
+	return Error(fmt::format("no room for another {}: the tables hold {}; a larger number under `tables` takes "
+				 "effect after `holdfast detach`",
+				 what, limit - 1));
+}
+
+// Does anything choose from the pool by a hash? Only then it gets a Maglev table.
+std::set<std::string> pools_with_hash(const Config &config)
+{
+	std::set<std::string> stateless, pools;
+
+	for (const Rule &rule : config.rules) {
+		if (!keeps_table(rule.type))
+			stateless.insert(rule.name);
+	}
+	for (const VirtualServer &server : config.virtual_servers) {
+		if (server.method == HF_METHOD_SOURCE_HASH || stateless.contains(server.persistence))
+			pools.insert(server.pool);
+	}
+	return pools;
+}
+
+Result<void> add_pool(Image &image, const Pool &pool, bool by_hash, const TableSizes &sizes, Ids &ids)
+{
+	const uint32_t pool_id = ids.pools.acquire(pool.name, HF_POOLS);
+	std::vector<Candidate> all, taking_new;
+
+	if (!pool_id)
+		return no_room("pool", HF_POOLS);
+	for (const Member &member : pool.members) {
+		const uint32_t id = ids.members.acquire(member_key(pool.name, member.name), sizes.members);
+
+		if (!id)
+			return no_room("member", sizes.members);
+		image.members[id] = encode(member, pool_id);
+		image.addresses[address_filter_slot(member.address)] |= HF_ADDRESS_MEMBER;
+		all.push_back({member.name, id, member.weight});
+		if (member.status == MemberStatus::enabled)
+			taking_new.push_back(all.back());
+	}
+	PoolImage &result = image.pools[pool_id];
+	std::memcpy(result.header.name, pool.name.data(), pool.name.size());
+	result.rotation = make_rotation(taking_new);
+	if (by_hash)
+		result.maglev = make_maglev(all);
+	return {};
+}
+
+} // namespace
+
+Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids)
+{
+	std::map<std::pair<Address, hf_protocol>, std::vector<hf_port_range>> ranges;
+	Image image;
+
+	encode_hash_seed(config.hash_seed, image.hash_key);
+	for (const Rule &rule : config.rules) {
+		const uint32_t id = ids.rules.acquire(rule.name, HF_POOLS);
+
+		if (!id)
+			return no_room("rule", HF_POOLS);
+		image.rules[id] = encode(rule);
+	}
+	const std::set<std::string> by_hash = pools_with_hash(config);
+	for (const Pool &pool : config.pools) {
+		if (auto added = add_pool(image, pool, by_hash.contains(pool.name), sizes, ids); !added)
+			return added.error();
+	}
+	for (const VirtualServer &server : config.virtual_servers) {
+		const uint32_t id = ids.virtual_servers.acquire(server.name, sizes.virtual_servers);
+
+		if (!id)
+			return no_room("virtual server", sizes.virtual_servers);
+		image.virtual_servers[id] =
+			encode(server, ids.pools.find(server.pool), ids.rules.find(server.persistence));
+		image.addresses[address_filter_slot(server.address)] |= HF_ADDRESS_VIRTUAL;
+		if (server.first_port == server.last_port)
+			image.services[bytes_of(encode_service_key(server.address, server.first_port, server.protocol))] =
+				id;
+		else
+			ranges[{server.address, server.protocol}].push_back({server.first_port, server.last_port, id});
+	}
+	for (auto &[where, list] : ranges) {
+		std::sort(list.begin(), list.end(),
+			  [](const hf_port_range &a, const hf_port_range &b) { return a.first < b.first; });
+		if (list.size() > 1U << HF_PORT_RANGE_STEPS)
+			return Error(fmt::format("{} {}: {} port ranges; at most {} for one address and protocol",
+						 where.first.text(), word(where.second), list.size(),
+						 1U << HF_PORT_RANGE_STEPS));
+		image.ranges.push_back({where.first, where.second, std::move(list)});
+	}
+	return image;
+}
+
+} // namespace holdfast

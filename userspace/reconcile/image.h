@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+// What the maps should hold for a configuration: computed whole, before anything
+// is written.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "holdfast/abi.h"
+#include "model/model.h"
+#include "reconcile/ids.h"
+#include "util/result.h"
+
+namespace holdfast {
+
+struct PoolImage {
+	hf_pool header{}; // without the places of its tables: those are found when it is written
+	std::vector<uint32_t> rotation;
+	std::vector<uint32_t> maglev;
+};
+
+// The port ranges of one address and protocol, sorted.
+struct RangeImage {
+	Address address;
+	hf_protocol protocol;
+	std::vector<hf_port_range> ranges;
+};
+
+struct Image {
+	std::map<uint32_t, hf_virtual_server> virtual_servers;
+	std::map<uint32_t, hf_rule> rules;
+	std::map<uint32_t, PoolImage> pools;
+	std::map<uint32_t, hf_member> members;
+	// Exact entries: one port. By the bytes of hf_service_key.
+	std::map<std::vector<uint8_t>, uint32_t> services;
+	std::vector<RangeImage> ranges;
+	std::map<uint16_t, uint8_t> addresses; // slots of the filter that are not 0
+	__u64 hash_key[2] = {};
+};
+
+// Gives numbers to names that have none. `sizes` are those of the maps.
+Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids);
+
+} // namespace holdfast
