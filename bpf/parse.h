@@ -74,14 +74,24 @@ static __always_inline bool parse_addresses_matter(struct packet *packet)
 	return packet->to_virtual || filter->bits[address_filter_slot(packet->flow.source)] & HF_ADDRESS_MEMBER;
 }
 
+/*
+ * Addresses are stored in whole 8-byte words: the hash table reads them so right
+ * after, and a read that spans two smaller writes has to wait for both.
+ */
 static __always_inline void address_from_ipv4(__u8 *address, __be32 ipv4)
 {
-	__u32 *word = (__u32 *)address;
+	__u64 *word = (__u64 *)address;
 
 	word[0] = 0;
-	word[1] = 0;
-	word[2] = bpf_htonl(0xffff);
-	word[3] = ipv4;
+	word[1] = (__u64)ipv4 << 32 | bpf_htonl(0xffff);
+}
+
+static __always_inline void address_from_ipv6(__u8 *address, const struct in6_addr *ipv6)
+{
+	__u64 *word = (__u64 *)address;
+
+	word[0] = ((const __u64 *)ipv6)[0];
+	word[1] = ((const __u64 *)ipv6)[1];
 }
 
 /* Returns the transport protocol, 0 with `verdict` set otherwise. */
@@ -132,8 +142,8 @@ static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *pac
 	if ((void *)(ip + 1) > packet_end(context))
 		return 0;
 	packet->ipv4 = false;
-	__builtin_memcpy(packet->flow.source, &ip->saddr, 16);
-	__builtin_memcpy(packet->flow.destination, &ip->daddr, 16);
+	address_from_ipv6(packet->flow.source, &ip->saddr);
+	address_from_ipv6(packet->flow.destination, &ip->daddr);
 	if (!parse_addresses_matter(packet))
 		return 0;
 	if (ip->version != 6) {
@@ -176,7 +186,13 @@ static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *pac
 	return 0;
 }
 
-static __always_inline bool parse_ports(hook_context *context, struct packet *packet)
+/* The last 8 bytes of the key: both ports as they lie in the packet, protocol, padding. */
+static __always_inline void flow_set_ports(struct hf_flow_key *flow, const void *transport, __u8 protocol)
+{
+	*(__u64 *)&flow->source_port = *(const __u32 *)transport | (__u64)protocol << 32;
+}
+
+static __always_inline bool parse_ports(hook_context *context, struct packet *packet, __u8 protocol)
 {
 	__u32 payload_end = packet->network + packet->network_length;
 	void *transport = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
@@ -189,14 +205,12 @@ static __always_inline bool parse_ports(hook_context *context, struct packet *pa
 	if (unlikely(packet_data(context) + (payload_end & 0xffff) > packet_end(context) || payload_end > 0xffff) &&
 	    packet_length(context) < payload_end)
 		return false;
-	packet->flow.pad[0] = packet->flow.pad[1] = packet->flow.pad[2] = 0;
-	if (packet->flow.protocol == IPPROTO_TCP) {
+	if (protocol == IPPROTO_TCP) {
 		if ((void *)(tcp + 1) > packet_end(context))
 			return false;
 		if (tcp->doff < 5 || packet->transport + tcp->doff * 4 > payload_end)
 			return false;
-		packet->flow.source_port = tcp->source;
-		packet->flow.destination_port = tcp->dest;
+		flow_set_ports(&packet->flow, transport, protocol);
 		packet->tcp_flags = ((__u8 *)tcp)[13];
 		return true;
 	}
@@ -205,8 +219,7 @@ static __always_inline bool parse_ports(hook_context *context, struct packet *pa
 	if (packet->transport + sizeof(*udp) > payload_end || bpf_ntohs(udp->len) < sizeof(*udp) ||
 	    packet->transport + bpf_ntohs(udp->len) > payload_end)
 		return false;
-	packet->flow.source_port = udp->source;
-	packet->flow.destination_port = udp->dest;
+	flow_set_ports(&packet->flow, transport, protocol);
 	packet->tcp_flags = 0;
 	return true;
 }
@@ -215,6 +228,7 @@ static __always_inline bool parse_ports(hook_context *context, struct packet *pa
 static __always_inline int parse_packet(hook_context *context, struct packet *packet)
 {
 	struct ethhdr *ethernet;
+	__u8 protocol;
 	__be16 type;
 	int verdict;
 
@@ -235,14 +249,14 @@ static __always_inline int parse_packet(hook_context *context, struct packet *pa
 		packet->tags++;
 	}
 	if (type == bpf_htons(ETH_P_IP))
-		packet->flow.protocol = parse_ipv4(context, packet, &verdict);
+		protocol = parse_ipv4(context, packet, &verdict);
 	else if (type == bpf_htons(ETH_P_IPV6))
-		packet->flow.protocol = parse_ipv6(context, packet, &verdict);
+		protocol = parse_ipv6(context, packet, &verdict);
 	else
 		return HOOK_PASS;
-	if (!packet->flow.protocol)
+	if (!protocol)
 		return verdict;
-	if (unlikely(!parse_ports(context, packet)))
+	if (unlikely(!parse_ports(context, packet, protocol)))
 		return parse_refuse(packet, HF_REASON_malformed);
 	return CONTINUE;
 }

@@ -182,7 +182,7 @@ struct hf_flow_key {
 	__be16 destination_port;
 	__u8 protocol;
 	__u8 pad[3];
-};
+} __attribute__((aligned(8))); /* written and compared in 8-byte words */
 HF_SIZE(hf_flow_key, 40);
 
 enum hf_connection_state {

@@ -51,7 +51,7 @@ public:
 	Bench(const Bench &) = delete;
 	Bench &operator=(const Bench &) = delete;
 
-	std::vector<Case> run(bool quick);
+	std::vector<Case> run(bool quick, const std::string &only);
 	double sweep_milliseconds(uint32_t &sessions);
 
 private:
@@ -193,9 +193,15 @@ Case Bench::measure(const std::string &name, Hook hook, bool ipv4, const Shape &
 		redirect || hook == Hook::tc ? "redirect" : "tx", shape.flows, samples.front(), samples[rounds / 2]};
 }
 
-std::vector<Case> Bench::run(bool quick)
+std::vector<Case> Bench::run(bool quick, const std::string &only)
 {
 	std::vector<Case> cases;
+	auto add = [&](const std::string &name, Hook hook, bool ipv4, const Shape &shape, bool redirect = false) {
+		if (!only.empty() && only != name)
+			return;
+		one_armed(!redirect);
+		cases.push_back(measure(name, hook, ipv4, shape, redirect));
+	};
 
 	for (const bool ipv4 : {true, false}) {
 		for (const uint32_t flows : flow_counts) {
@@ -209,24 +215,21 @@ std::vector<Case> Bench::run(bool quick)
 			nobody.packet[ipv4 ? 14 + 16 : 14 + 24 + 1] ^= 0x11; // another destination
 			establish(ipv4, flows);
 			for (const Hook hook : {Hook::xdp, Hook::tc}) {
-				one_armed(true);
-				cases.push_back(measure("established", hook, ipv4, data, false));
-				cases.push_back(measure("established", hook, ipv4, reply, false));
+				add("established", hook, ipv4, data);
+				add("established", hook, ipv4, reply);
 				if (hook == Hook::xdp) {
-					one_armed(false);
-					cases.push_back(measure("established-redirect", hook, ipv4, data, true));
-					cases.push_back(measure("established-redirect", hook, ipv4, reply, true));
+					add("established-redirect", hook, ipv4, data, true);
+					add("established-redirect", hook, ipv4, reply, true);
 				}
-				cases.push_back(measure("nobody", hook, ipv4, nobody, false));
-				one_armed(true);
-				cases.push_back(measure("new-known-session", hook, ipv4, known, false));
+				add("nobody", hook, ipv4, nobody);
+				add("new-known-session", hook, ipv4, known);
 			}
 		}
 		// Every SYN is another client's.
-		Shape fresh{frame(ipv4, false, syn, 0), 1U << 22};
+		Shape fresh{frame(ipv4, false, syn, 0), quick ? 1U << 16 : 1U << 22};
 		fresh.packet[ipv4 ? 14 + 12 : 14 + 8 + 3] ^= 0x40; // none that has a session
 		for (const Hook hook : {Hook::xdp, Hook::tc})
-			cases.push_back(measure("new-client", hook, ipv4, {fresh.packet, quick ? 1U << 16 : 1U << 22}, false));
+			add("new-client", hook, ipv4, fresh);
 	}
 	return cases;
 }
@@ -269,13 +272,15 @@ int run(int argc, char **argv)
 {
 	CLI::App app{"ns a packet through the data path, by BPF_PROG_TEST_RUN"};
 	bool json = false, quick = false;
+	std::string only;
 	nlohmann::json out;
 
 	app.add_flag("--json", json, "machine-readable output");
 	app.add_flag("--quick", quick, "without half a million flows");
+	app.add_option("--only", only, "the case of this name and no other");
 	CLI11_PARSE(app, argc, argv);
 	Bench bench;
-	const std::vector<Case> cases = bench.run(quick);
+	const std::vector<Case> cases = bench.run(quick, only);
 	uint32_t sessions = 0;
 	const double sweep = bench.sweep_milliseconds(sessions);
 
