@@ -229,7 +229,7 @@ Result<void> Maps::view()
 	hash(virtual_servers, all.virtual_servers);
 	hash(next_hop_index, all.next_hop_index);
 	hash(installation, all.installation);
-	hash(routes, all.routes);
+	array(routes, all.routes);
 	hash(connections, all.connections);
 	hash(embryonic_connections, all.embryonic_connections);
 	hash(sessions, all.sessions);

@@ -59,7 +59,7 @@ public:
 	MappedArray<hf_next_hop> next_hops;
 	HashMap<hf_next_hop_key, uint32_t> next_hop_index;
 	HashMap<uint32_t, hf_installation> installation;
-	HashMap<uint32_t, hf_routes> routes;
+	MappedArray<hf_routes> routes;
 	HashMap<hf_flow_key, hf_connection> connections;
 	HashMap<hf_flow_key, hf_embryonic_connection> embryonic_connections;
 	HashMap<hf_session_key, hf_session> sessions;

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0
+// One request to the daemon's control socket.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "util/result.h"
+
+namespace holdfast {
+
+struct Reply {
+	bool reached = false; // false: no daemon answered
+	unsigned status = 0;
+	nlohmann::json body;
+	std::string problem; // why it was not reached
+};
+
+Reply call(const std::string &socket, const std::string &method, const std::string &target,
+	   const std::string &body = {});
+
+// For query strings and path segments.
+std::string percent_encode(const std::string &text);
+
+} // namespace holdfast

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "cli/commands.h"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fmt/format.h>
+#include <functional>
+#include <unistd.h>
+
+#include "cli/client.h"
+#include "cli/print.h"
+#include "config/config.h"
+#include "util/file.h"
+
+namespace holdfast {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int done = 0, failed = 1, wrong_usage = 2, no_daemon = 3;
+
+struct Arguments {
+	std::string socket = "/run/holdfast/holdfast.sock";
+	bool as_json = false;
+	std::string file;
+	bool dry_run = false;
+	bool all = false;
+	std::string virtual_server, rule, member, key;
+	uint64_t limit = 1000;
+	uint32_t weight = 0;
+	std::string pin_directory = "/sys/fs/bpf/holdfast";
+};
+
+void complain(const std::string &text)
+{
+	fmt::print(stderr, "holdfast: {}\n", text);
+}
+
+// Prints what the daemon refused; 0 if it did not.
+int check_reply(const Reply &reply, const std::string &file = {})
+{
+	if (!reply.reached) {
+		complain(fmt::format("no daemon answers: {}", reply.problem));
+		return no_daemon;
+	}
+	if (reply.status == 200 && !reply.body.is_discarded())
+		return done;
+	if (!reply.body.is_object() || !reply.body.contains("errors")) {
+		complain(fmt::format("the daemon answered {}", reply.status));
+		return failed;
+	}
+	for (const json &error : reply.body["errors"]) {
+		const ConfigError one{error.value("line", 0), error.value("column", 0), error.value("path", ""),
+				      error.value("message", "")};
+
+		if (file.empty())
+			complain(one.message);
+		else
+			fmt::print(stderr, "{}\n", one.text(file));
+	}
+	return failed;
+}
+
+int show(const Arguments &arguments, const std::string &target, const std::function<std::string(const json &)> &print)
+{
+	const Reply reply = call(arguments.socket, "GET", target);
+
+	if (const int status = check_reply(reply))
+		return status;
+	if (arguments.as_json)
+		fmt::print("{}\n", reply.body.dump(1));
+	else
+		fmt::print("{}", print(reply.body));
+	return done;
+}
+
+std::string filter_query(const Arguments &arguments, bool with_limit)
+{
+	std::string query;
+
+	for (const auto &[name, value] : {std::pair("virtual_server", arguments.virtual_server), {"rule", arguments.rule},
+					  {"member", arguments.member}, {"key", arguments.key}}) {
+		if (!value.empty())
+			query += fmt::format("{}{}={}", query.empty() ? "?" : "&", name, percent_encode(value));
+	}
+	if (with_limit)
+		query += fmt::format("{}limit={}", query.empty() ? "?" : "&", arguments.limit);
+	return query;
+}
+
+int check_file(const Arguments &arguments)
+{
+	auto text = read_file(arguments.file);
+
+	if (!text) {
+		complain(text.error().message());
+		return failed;
+	}
+	const ConfigResult result = parse_config(*text);
+	const auto *errors = std::get_if<ConfigErrors>(&result);
+	if (arguments.as_json) {
+		json list = json::array();
+
+		for (const ConfigError &error : errors ? *errors : ConfigErrors{})
+			list.push_back({{"path", error.path}, {"line", error.line}, {"column", error.column}, {"message", error.message}});
+		fmt::print("{}\n", json{{"valid", !errors}, {"errors", list}}.dump(1));
+		return errors ? failed : done;
+	}
+	if (!errors) {
+		const auto &config = std::get<Config>(result);
+
+		fmt::print("{}: valid: {} virtual servers, {} pools, {} rules\n", arguments.file,
+			   config.virtual_servers.size(), config.pools.size(),
+			   config.rules.size() - predefined_rules().size());
+		return done;
+	}
+	for (const ConfigError &error : *errors)
+		fmt::print(stderr, "{}\n", error.text(arguments.file));
+	return failed;
+}
+
+int apply_file(const Arguments &arguments)
+{
+	auto text = read_file(arguments.file);
+
+	if (!text) {
+		complain(text.error().message());
+		return failed;
+	}
+	const Reply reply = call(arguments.socket, "PUT", arguments.dry_run ? "/v1/config?dry_run=1" : "/v1/config", *text);
+	if (const int status = check_reply(reply, arguments.file))
+		return status;
+	if (arguments.as_json) {
+		fmt::print("{}\n", reply.body.dump(1));
+		return done;
+	}
+	for (const json &change : reply.body["changes"])
+		fmt::print("{}\n", change.get<std::string>());
+	if (reply.body["changes"].empty())
+		fmt::print("nothing differs\n");
+	if (arguments.dry_run)
+		fmt::print("dry run: nothing was changed\n");
+	else
+		fmt::print("applied: {} map writes; {} sessions and {} connections were of what is gone\n",
+			   reply.body["writes"].get<uint64_t>(), reply.body["sessions_removed"].get<uint64_t>(),
+			   reply.body["connections_removed"].get<uint64_t>());
+	return done;
+}
+
+int change_member(const Arguments &arguments, const json &change)
+{
+	const Reply reply =
+		call(arguments.socket, "PATCH", "/v1/members/" + percent_encode(arguments.member), change.dump());
+
+	if (const int status = check_reply(reply))
+		return status;
+	if (arguments.as_json)
+		fmt::print("{}\n", reply.body.dump(1));
+	else
+		fmt::print("{}", print_members(json::array({reply.body})));
+	return done;
+}
+
+int delete_sessions(const Arguments &arguments)
+{
+	std::string query = filter_query(arguments, false);
+
+	if (query.empty()) {
+		if (!arguments.all) {
+			complain("which sessions? give a filter, or --all");
+			return wrong_usage;
+		}
+		query = "?all=1";
+	}
+	const Reply reply = call(arguments.socket, "DELETE", "/v1/sessions" + query);
+	if (const int status = check_reply(reply))
+		return status;
+	const uint64_t deleted = reply.body["deleted"];
+	if (arguments.as_json)
+		fmt::print("{}\n", reply.body.dump(1));
+	else
+		fmt::print("{} sessions deleted\n", deleted);
+	return done;
+}
+
+// The daemon's own program does it: it alone knows how to attach and detach.
+int detach(const Arguments &arguments)
+{
+	const std::string beside = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "holdfastd";
+	const std::string program = std::filesystem::exists(beside) ? beside : "holdfastd";
+
+	::execlp(program.c_str(), program.c_str(), "--detach", "--pin-dir", arguments.pin_directory.c_str(), nullptr);
+	complain(fmt::format("{}: {}", program, std::strerror(errno)));
+	return failed;
+}
+
+void add_filters(CLI::App *command, Arguments &arguments, const std::string &key_help)
+{
+	command->add_option("--virtual-server", arguments.virtual_server, "only of this virtual server");
+	command->add_option("--member", arguments.member, "only of this member, POOL/NAME");
+	command->add_option("--key", arguments.key, key_help);
+}
+
+class CommandLine {
+public:
+	CommandLine() : app_("holdfast: looks at and changes a running holdfastd")
+	{
+		app_.require_subcommand(1);
+		app_.set_version_flag("--version", "holdfast " HOLDFAST_VERSION);
+		app_.fallthrough();
+		app_.add_option("--socket", arguments_.socket, "the daemon's control socket")->capture_default_str();
+		app_.add_flag("--json", arguments_.as_json, "machine-readable output");
+		add_files();
+		add_show();
+		add_sessions();
+		add_members();
+		auto *command = add(&app_, "detach", "remove programs, links and pins (stop the daemon first)",
+				    [this] { return detach(arguments_); });
+		command->add_option("--pin-dir", arguments_.pin_directory, "where they are pinned")->capture_default_str();
+	}
+
+	int run(int argc, char **argv)
+	{
+		try {
+			app_.parse(argc, argv);
+		} catch (const CLI::ParseError &error) {
+			return app_.exit(error) ? wrong_usage : done;
+		}
+		return action_();
+	}
+
+private:
+	CLI::App *add(CLI::App *parent, const std::string &name, const std::string &help, std::function<int()> action)
+	{
+		CLI::App *command = parent->add_subcommand(name, help);
+
+		command->callback([this, action = std::move(action)] { action_ = action; });
+		return command;
+	}
+
+	void add_files()
+	{
+		CLI::App *check = add(&app_, "check", "validate a configuration file", [this] { return check_file(arguments_); });
+		check->add_option("FILE", arguments_.file)->required();
+		CLI::App *apply = add(&app_, "apply", "make the running daemon follow a file", [this] { return apply_file(arguments_); });
+		apply->add_option("FILE", arguments_.file)->required();
+		apply->add_flag("--dry-run", arguments_.dry_run, "say what would change, and change nothing");
+		add(&app_, "status", "daemon, interfaces, virtual servers, members",
+		    [this] { return show(arguments_, "/v1/status", print_status); });
+	}
+
+	void add_show()
+	{
+		CLI::App *parent = app_.add_subcommand("show", "tables of one kind");
+		const std::vector<std::tuple<std::string, std::string, std::function<std::string(const json &)>>> kinds = {
+			{"virtual-servers", "virtual_servers", print_virtual_servers},
+			{"pools", "pools", print_pools},
+			{"members", "members", print_members},
+			{"rules", "rules", print_rules},
+			{"interfaces", "interfaces", print_interfaces},
+		};
+
+		parent->require_subcommand(1);
+		for (const auto &[name, field, print] : kinds)
+			add(parent, name, name, [this, name = name, field = field, print = print] {
+				return show(arguments_, "/v1/" + name, [&](const json &body) { return print(body[field]); });
+			});
+		CLI::App *counters = add(parent, "counters", "why packets were dropped or took a second-best way", [this] {
+			return show(arguments_, "/v1/counters",
+				    [&](const json &body) { return print_counters(body["counters"], arguments_.all); });
+		});
+		counters->add_flag("--all", arguments_.all, "also those that are zero");
+		CLI::App *sessions = add(parent, "sessions", "which client belongs to which member", [this] {
+			return show(arguments_, "/v1/sessions" + filter_query(arguments_, true), print_sessions);
+		});
+		add_filters(sessions, arguments_, "only the session of this client address");
+		sessions->add_option("--rule", arguments_.rule, "only of this rule");
+		sessions->add_option("--limit", arguments_.limit, "at most so many")->capture_default_str();
+		CLI::App *connections = add(parent, "connections", "connections, one line each", [this] {
+			return show(arguments_, "/v1/connections" + filter_query(arguments_, true), print_connections);
+		});
+		add_filters(connections, arguments_, "only of this client address");
+		connections->add_option("--limit", arguments_.limit, "at most so many")->capture_default_str();
+	}
+
+	void add_sessions()
+	{
+		CLI::App *parent = app_.add_subcommand("session", "delete sessions: their clients are balanced anew");
+
+		parent->require_subcommand(1);
+		for (const char *name : {"delete", "flush"}) {
+			CLI::App *command = add(parent, name, "sessions that match the filters",
+						[this] { return delete_sessions(arguments_); });
+
+			add_filters(command, arguments_, "the session of this client address");
+			command->add_option("--rule", arguments_.rule, "only of this rule");
+			command->add_flag("--all", arguments_.all, "every session");
+		}
+	}
+
+	void add_members()
+	{
+		CLI::App *parent = app_.add_subcommand("member", "change a member now; survives restarts until reset");
+		const std::vector<std::pair<std::string, std::string>> verbs = {
+			{"enable", "takes everything"},
+			{"disable", "takes no sessions and no new clients: its sessions move"},
+			{"drain", "keeps sessions and connections, takes no new clients"},
+			{"maintain", "the same as drain"},
+			{"reset", "back to what the configuration says"},
+		};
+
+		parent->require_subcommand(1);
+		for (const auto &[verb, help] : verbs) {
+			CLI::App *command = add(parent, verb, help, [this, verb = verb] {
+				return change_member(arguments_, {{"status", verb}});
+			});
+
+			command->add_option("MEMBER", arguments_.member, "POOL/NAME")->required();
+		}
+		CLI::App *weight = add(parent, "weight", "its share of new clients", [this] {
+			return change_member(arguments_, {{"weight", arguments_.weight}});
+		});
+		weight->add_option("MEMBER", arguments_.member, "POOL/NAME")->required();
+		weight->add_option("WEIGHT", arguments_.weight, "1-256")->required();
+	}
+
+	CLI::App app_;
+	Arguments arguments_;
+	std::function<int()> action_;
+};
+
+} // namespace
+
+int run_command_line(int argc, char **argv)
+{
+	return CommandLine().run(argc, argv);
+}
+
+} // namespace holdfast

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "cli/print.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace holdfast {
+
+namespace {
+
+using nlohmann::json;
+
+bool is_number(const std::string &cell)
+{
+	return !cell.empty() && std::all_of(cell.begin(), cell.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
+}
+
+std::string number(const json &value)
+{
+	return std::to_string(value.get<uint64_t>());
+}
+
+std::string rate(const json &value)
+{
+	return fmt::format("{:.0f}", value.get<double>());
+}
+
+std::string or_dash(const std::string &text)
+{
+	return text.empty() ? "-" : text;
+}
+
+} // namespace
+
+Table::Table(std::vector<std::string> header)
+{
+	rows_.push_back(std::move(header));
+}
+
+void Table::add(std::vector<std::string> row)
+{
+	rows_.push_back(std::move(row));
+}
+
+std::string Table::text() const
+{
+	std::vector<size_t> widths(rows_.front().size());
+	std::vector<bool> numeric(rows_.front().size(), rows_.size() > 1);
+	std::string text;
+
+	for (size_t r = 0; r < rows_.size(); r++) {
+		for (size_t c = 0; c < rows_[r].size(); c++) {
+			widths[c] = std::max(widths[c], rows_[r][c].size());
+			if (r > 0 && !is_number(rows_[r][c]))
+				numeric[c] = false;
+		}
+	}
+	for (const auto &row : rows_) {
+		std::string line;
+
+		for (size_t c = 0; c < row.size(); c++) {
+			if (c)
+				line += "  ";
+			line += numeric[c] ? fmt::format("{:>{}}", row[c], widths[c]) : fmt::format("{:<{}}", row[c], widths[c]);
+		}
+		line.erase(line.find_last_not_of(' ') + 1);
+		text += line + "\n";
+	}
+	return text;
+}
+
+std::string print_seconds(uint64_t seconds)
+{
+	if (seconds < 120)
+		return fmt::format("{} s", seconds);
+	if (seconds < 7200)
+		return fmt::format("{} min", seconds / 60);
+	if (seconds < 172800)
+		return fmt::format("{} h", seconds / 3600);
+	return fmt::format("{} d", seconds / 86400);
+}
+
+std::string print_virtual_servers(const json &list)
+{
+	Table table({"VIRTUAL SERVER", "ADDRESS", "PORT", "PROTO", "POOL", "PERSISTENCE", "CONNECTIONS", "CONN/S"});
+
+	for (const json &one : list)
+		table.add({one["name"], one["address"], one["port"], one["protocol"], one["pool"],
+			   or_dash(one["persistence"]), number(one["connections"]), rate(one["rates"]["connections"])});
+	return table.text();
+}
+
+std::string print_pools(const json &list)
+{
+	Table table({"POOL", "MEMBERS"});
+
+	for (const json &one : list)
+		table.add({one["name"], number(one["members"])});
+	return table.text();
+}
+
+std::string print_members(const json &list)
+{
+	Table table({"MEMBER", "ADDRESS", "PORT", "WEIGHT", "STATUS", "NEXT HOP", "CONNECTIONS", "CONN/S"});
+
+	for (const json &one : list) {
+		const uint64_t port = one["port"];
+
+		table.add({one["name"], one["address"], port ? std::to_string(port) : "client's", number(one["weight"]),
+			   one["status"].get<std::string>() + (one["overridden"].get<bool>() ? "*" : ""), one["next_hop"],
+			   number(one["connections"]), rate(one["rates"]["connections"])});
+	}
+	return table.text() + "* by command, over what the configuration says\n";
+}
+
+std::string print_rules(const json &list)
+{
+	Table table({"RULE", "TYPE", "TIMEOUT", "IPV4 MASK", "IPV6 MASK"});
+
+	for (const json &one : list) {
+		const bool has_table = one.contains("timeout");
+
+		table.add({one["name"], one["type"], has_table ? number(one["timeout"]) : "-",
+			   has_table ? number(one["ipv4_mask_bits"]) : "-", has_table ? number(one["ipv6_mask_bits"]) : "-"});
+	}
+	return table.text();
+}
+
+std::string print_interfaces(const json &list)
+{
+	Table table({"INTERFACE", "MODE", "NOTE"});
+
+	for (const json &one : list)
+		table.add({one["name"], one["mode"], one["note"]});
+	return table.text();
+}
+
+std::string print_counters(const json &list, bool all)
+{
+	Table table({"REASON", "KIND", "PACKETS", "MEANING"});
+	bool any = false;
+
+	for (const json &one : list) {
+		if (!all && one["packets"].get<uint64_t>() == 0)
+			continue;
+		table.add({one["reason"], one["kind"], number(one["packets"]), one["meaning"]});
+		any = true;
+	}
+	return any ? table.text() : "no packet was dropped or took a second-best way (--all lists the reasons)\n";
+}
+
+std::string print_sessions(const json &body)
+{
+	Table table({"KEY", "MEMBER", "AGE", "IDLE", "LEFT", "HITS", "VIRTUAL SERVER", "RULE"});
+
+	for (const json &one : body["sessions"])
+		table.add({one["key"], one["member"], print_seconds(one["age"]), print_seconds(one["idle"]),
+			   print_seconds(one["left"]), number(one["hits"]), one["virtual_server"], one["rule"]});
+	return table.text() + fmt::format("{} of {} sessions\n", number(body["shown"]), number(body["matched"]));
+}
+
+std::string print_connections(const json &body)
+{
+	Table table({"PROTO", "CLIENT", "ADDRESS", "MEMBER", "STATE", "AGE", "IDLE"});
+
+	for (const json &one : body["connections"])
+		table.add({one["protocol"], one["client"], one["address"], one["member"], one["state"],
+			   print_seconds(one["age"]), print_seconds(one["idle"])});
+	return table.text() + fmt::format("{} of {} connections\n", number(body["shown"]), number(body["matched"]));
+}
+
+std::string print_status(const json &body)
+{
+	const json &daemon = body["daemon"];
+	std::string text = fmt::format("holdfastd {}, pid {}, configuration {}{}\n", daemon["version"].get<std::string>(),
+				       number(daemon["pid"]), daemon["config"].get<std::string>(),
+				       daemon["config_differs"].get<bool>() ? " (differs from what is applied)" : "");
+
+	text += fmt::format("{} sessions of at most {}, {} connections of at most {}\n\n",
+			    number(body["sessions"]["live"]), number(body["sessions"]["limit"]),
+			    number(body["connections"]["live"]), number(body["connections"]["limit"]));
+	text += print_interfaces(body["interfaces"]) + "\n";
+	text += print_virtual_servers(body["virtual_servers"]) + "\n";
+	text += print_members(body["members"]);
+	return text;
+}
+
+} // namespace holdfast

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "control/api.h"
+
+#include <charconv>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "control/entries.h"
+#include "datapath/encode.h"
+
+namespace holdfast {
+
+namespace {
+
+using nlohmann::json;
+
+ApiResponse answer(const json &body, unsigned status = 200)
+{
+	return {status, body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"};
+}
+
+ApiResponse refuse(unsigned status, const std::string &message)
+{
+	return answer({{"errors", {{{"path", ""}, {"line", 0}, {"message", message}}}}}, status);
+}
+
+ApiResponse refuse(const ConfigErrors &errors)
+{
+	json list = json::array();
+
+	for (const ConfigError &error : errors)
+		list.push_back({{"path", error.path}, {"line", error.line}, {"column", error.column}, {"message", error.message}});
+	return answer({{"errors", list}}, 422);
+}
+
+json traffic_json(const hf_traffic &traffic, const Rates &rates)
+{
+	return {{"connections", traffic.connections},
+		{"sessions_recorded", traffic.sessions},
+		{"forward_packets", traffic.forward_packets},
+		{"forward_bytes", traffic.forward_bytes},
+		{"reply_packets", traffic.reply_packets},
+		{"reply_bytes", traffic.reply_bytes},
+		{"rates",
+		 {{"connections", rates.connections},
+		  {"forward_packets", rates.forward_packets},
+		  {"reply_packets", rates.reply_packets},
+		  {"forward_bytes", rates.forward_bytes},
+		  {"reply_bytes", rates.reply_bytes}}}};
+}
+
+json interfaces_json(const Controller &controller)
+{
+	json list = json::array();
+
+	for (const Attachment &attachment : controller.attachments())
+		list.push_back({{"name", attachment.interface}, {"mode", word(attachment.mode)}, {"note", attachment.note}});
+	return list;
+}
+
+json virtual_servers_json(Controller &controller)
+{
+	json list = json::array();
+
+	for (const VirtualServer &server : controller.configured().virtual_servers) {
+		const uint32_t id = controller.ids().virtual_servers.find(server.name);
+		json one = traffic_json(controller.maps().virtual_server_counters.sum(id),
+					controller.virtual_server_rates(id));
+
+		one["name"] = server.name;
+		one["id"] = id;
+		one["address"] = server.address.text();
+		one["port"] = server.first_port == server.last_port ?
+				      std::to_string(server.first_port) :
+				      fmt::format("{}-{}", server.first_port, server.last_port);
+		one["protocol"] = word(server.protocol);
+		one["forwarding"] = word(server.forwarding);
+		one["method"] = word(server.method);
+		one["pool"] = server.pool;
+		one["persistence"] = server.persistence;
+		one["idle_timeout"] = server.idle_timeout;
+		list.push_back(one);
+	}
+	return list;
+}
+
+json members_json(Controller &controller)
+{
+	const Config config = controller.effective();
+	json list = json::array();
+
+	for (const Pool &pool : config.pools) {
+		for (const Member &member : pool.members) {
+			const std::string key = member_key(pool.name, member.name);
+			const uint32_t id = controller.ids().members.find(key);
+			json one = traffic_json(controller.maps().member_counters.sum(id), controller.member_rates(id));
+
+			one["name"] = key;
+			one["id"] = id;
+			one["address"] = member.address.text();
+			one["port"] = member.port;
+			one["weight"] = member.weight;
+			one["status"] = word(member.status);
+			one["overridden"] = controller.overrides().contains(key);
+			one["next_hop"] = controller.mirror().unresolved().contains(id) ? "unresolved" : "resolved";
+			list.push_back(one);
+		}
+	}
+	return list;
+}
+
+json pools_json(const Controller &controller)
+{
+	json list = json::array();
+
+	for (const Pool &pool : controller.configured().pools)
+		list.push_back({{"name", pool.name},
+				{"id", controller.ids().pools.find(pool.name)},
+				{"members", pool.members.size()}});
+	return list;
+}
+
+json rules_json(const Controller &controller)
+{
+	json list = json::array();
+
+	for (const Rule &rule : controller.configured().rules) {
+		json one = {{"name", rule.name},
+			    {"id", controller.ids().rules.find(rule.name)},
+			    {"type", word(rule.type)},
+			    {"predefined", rule.name.starts_with("LB_PERSIS_")}};
+
+		if (keeps_table(rule.type)) {
+			one["timeout"] = rule.timeout;
+			one["ipv4_mask_bits"] = rule.ipv4_mask_bits;
+			one["ipv6_mask_bits"] = rule.ipv6_mask_bits;
+		}
+		list.push_back(one);
+	}
+	return list;
+}
+
+json counters_json(const Maps &maps)
+{
+	json list = json::array();
+
+#define HF_REASON_JSON(reason, reason_kind, text)                                                                      \
+	list.push_back({{"reason", #reason},                                                                           \
+			{"kind", #reason_kind},                                                                        \
+			{"packets", maps.reasons.sum(HF_REASON_##reason)},                                             \
+			{"meaning", text}});
+	HF_REASONS(HF_REASON_JSON)
+#undef HF_REASON_JSON
+	return list;
+}
+
+json status_json(Controller &controller, const Sweeper &sweeper)
+{
+	const TableSizes &tables = controller.maps().tables();
+
+	return {{"daemon",
+		 {{"version", HOLDFAST_VERSION},
+		  {"pid", ::getpid()},
+		  {"config", controller.config_path()},
+		  {"config_differs", controller.file_differs()}}},
+		{"interfaces", interfaces_json(controller)},
+		{"virtual_servers", virtual_servers_json(controller)},
+		{"members", members_json(controller)},
+		{"sessions",
+		 {{"live", sweeper.sessions()}, {"expired", sweeper.sessions_expired()}, {"limit", tables.sessions}}},
+		{"connections", {{"live", sweeper.connections()}, {"limit", tables.connections / 2}}}};
+}
+
+Result<EntryFilter> read_filter(const ApiRequest &request)
+{
+	EntryFilter filter;
+
+	for (const auto &[name, value] : request.query) {
+		if (name == "virtual_server") {
+			filter.virtual_server = value;
+		} else if (name == "rule") {
+			filter.rule = value;
+		} else if (name == "member") {
+			filter.member = value;
+		} else if (name == "key") {
+			filter.key = value;
+		} else if (name == "limit") {
+			const char *end = value.data() + value.size();
+			const auto [stop, status] = std::from_chars(value.data(), end, filter.limit);
+
+			if (status != std::errc() || stop != end || filter.limit < 1 || filter.limit > 10000000)
+				return Error(fmt::format("limit: '{}'; allowed: 1-10000000", value));
+		} else if (name != "all") {
+			return Error(fmt::format("'{}' is not a filter; allowed: virtual_server, rule, member, key, limit", name));
+		}
+	}
+	return filter;
+}
+
+ApiAnswer later(std::function<Result<json>()> walk)
+{
+	return {{}, [walk = std::move(walk)] {
+			auto body = walk();
+			return body ? answer(*body) : refuse(404, body.error().message());
+		}};
+}
+
+} // namespace
+
+std::string percent_decode(const std::string &text)
+{
+	std::string decoded;
+
+	for (size_t i = 0; i < text.size(); i++) {
+		unsigned value = 0;
+
+		if (text[i] == '%' && i + 2 < text.size() &&
+		    std::from_chars(&text[i + 1], &text[i + 3], value, 16).ptr == &text[i + 3]) {
+			decoded += static_cast<char>(value);
+			i += 2;
+		} else {
+			decoded += text[i] == '+' ? ' ' : text[i];
+		}
+	}
+	return decoded;
+}
+
+std::map<std::string, std::string> parse_query(const std::string &query)
+{
+	std::map<std::string, std::string> values;
+	size_t start = 0;
+
+	while (start < query.size()) {
+		const size_t end = std::min(query.find('&', start), query.size());
+		const std::string pair = query.substr(start, end - start);
+		const size_t equals = std::min(pair.find('='), pair.size());
+
+		if (!pair.empty())
+			values[percent_decode(pair.substr(0, equals))] =
+				equals < pair.size() ? percent_decode(pair.substr(equals + 1)) : "";
+		start = end + 1;
+	}
+	return values;
+}
+
+ApiAnswer Api::get(const ApiRequest &request)
+{
+	const std::map<std::string, std::function<json()>> simple = {
+		{"/v1/status", [&] { return status_json(controller_, sweeper_); }},
+		{"/v1/virtual-servers", [&] { return json{{"virtual_servers", virtual_servers_json(controller_)}}; }},
+		{"/v1/pools", [&] { return json{{"pools", pools_json(controller_)}}; }},
+		{"/v1/members", [&] { return json{{"members", members_json(controller_)}}; }},
+		{"/v1/rules", [&] { return json{{"rules", rules_json(controller_)}}; }},
+		{"/v1/interfaces", [&] { return json{{"interfaces", interfaces_json(controller_)}}; }},
+		{"/v1/counters", [&] { return json{{"counters", counters_json(controller_.maps())}}; }},
+	};
+
+	if (auto found = simple.find(request.path); found != simple.end())
+		return {answer(found->second()), {}};
+	if (request.path != "/v1/sessions" && request.path != "/v1/connections")
+		return {refuse(404, fmt::format("there is nothing at {}", request.path)), {}};
+	auto filter = read_filter(request);
+	if (!filter)
+		return {refuse(400, filter.error().message()), {}};
+	const bool sessions = request.path == "/v1/sessions";
+	return later([snapshot = controller_.snapshot(), filter = *filter, sessions] {
+		return sessions ? list_sessions(snapshot, filter) : list_connections(snapshot, filter);
+	});
+}
+
+ApiResponse Api::put_config(const ApiRequest &request)
+{
+	auto dry = request.query.find("dry_run");
+	const bool dry_run = dry != request.query.end() && dry->second != "0";
+	ApplyResult result = controller_.apply(request.body, dry_run);
+
+	if (auto *errors = std::get_if<ConfigErrors>(&result))
+		return refuse(*errors);
+	const auto &report = std::get<ApplyReport>(result);
+	return answer({{"dry_run", dry_run},
+		       {"changes", report.changes},
+		       {"writes", report.writes},
+		       {"sessions_removed", report.sessions_dropped},
+		       {"connections_removed", report.connections_dropped}});
+}
+
+ApiResponse Api::patch_member(const ApiRequest &request)
+{
+	const std::string name = request.path.substr(std::string("/v1/members/").size());
+	const size_t slash = name.find('/');
+	std::optional<MemberStatus> status;
+	std::optional<uint32_t> weight;
+	bool reset = false;
+
+	if (slash == std::string::npos)
+		return refuse(404, fmt::format("'{}' is not a member; members are named POOL/NAME", name));
+	const json body = json::parse(request.body, nullptr, false);
+	if (!body.is_object() || body.empty())
+		return refuse(400, "the body must be a JSON object with status or weight");
+	for (const auto &[key, value] : body.items()) {
+		if (key == "status" && value.is_string()) {
+			const std::string text = value;
+
+			if (text == "enable")
+				status = MemberStatus::enabled;
+			else if (text == "drain" || text == "maintain")
+				status = MemberStatus::draining;
+			else if (text == "disable")
+				status = MemberStatus::disabled;
+			else if (text == "reset")
+				reset = true;
+			else
+				return refuse(400, fmt::format("status: '{}'; allowed: enable, drain, maintain, disable, reset", text));
+		} else if (key == "weight" && value.is_number_integer()) {
+			const int64_t number = value;
+
+			if (number < HF_WEIGHT_MIN || number > HF_WEIGHT_MAX)
+				return refuse(400, fmt::format("weight: {} is out of range; allowed: {}-{}", number,
+							       static_cast<int>(HF_WEIGHT_MIN), static_cast<int>(HF_WEIGHT_MAX)));
+			weight = static_cast<uint32_t>(number);
+		} else {
+			return refuse(400, fmt::format("'{}': allowed are status (a word) and weight (a number)", key));
+		}
+	}
+	auto done = controller_.override_member(name.substr(0, slash), name.substr(slash + 1), [&](MemberOverride &one) {
+		if (reset)
+			one = {};
+		if (status) {
+			one.has_status = true;
+			one.status = *status;
+		}
+		if (weight)
+			one.weight = *weight;
+	});
+	if (!done)
+		return refuse(404, done.error().message());
+	for (const json &member : members_json(controller_)) {
+		if (member.at("name") == name)
+			return answer(member);
+	}
+	return refuse(404, fmt::format("there is no member {}", name));
+}
+
+ApiAnswer Api::handle(const ApiRequest &request)
+{
+	if (request.method == "GET")
+		return get(request);
+	if (request.method == "PUT" && request.path == "/v1/config")
+		return {put_config(request), {}};
+	if (request.method == "PATCH" && request.path.starts_with("/v1/members/"))
+		return {patch_member(request), {}};
+	if (request.method == "DELETE" && request.path == "/v1/sessions") {
+		auto filter = read_filter(request);
+
+		if (!filter)
+			return {refuse(400, filter.error().message()), {}};
+		if (request.query.empty())
+			return {refuse(400, "which sessions? give a filter, or all=1"), {}};
+		return later([snapshot = controller_.snapshot(), filter = *filter]() -> Result<json> {
+			auto deleted = delete_sessions(snapshot, filter);
+			if (!deleted)
+				return deleted.error();
+			return json{{"deleted", *deleted}};
+		});
+	}
+	return {refuse(405, fmt::format("{} {} is not something that can be done", request.method, request.path)), {}};
+}
+
+} // namespace holdfast

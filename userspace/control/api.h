@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+// The control API: requests in, answers out. Knows nothing of sockets.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "control/controller.h"
+#include "expiry/sweeper.h"
+
+namespace holdfast {
+
+struct ApiRequest {
+	std::string method; // "GET"
+	std::string path;   // "/v1/members/web/rs1", decoded
+	std::map<std::string, std::string> query;
+	std::string body;
+};
+
+struct ApiResponse {
+	unsigned status = 200;
+	std::string body; // JSON
+};
+
+// An answer, or the work that makes it: long walks through tables, to be run on
+// another thread.
+struct ApiAnswer {
+	ApiResponse response;
+	std::function<ApiResponse()> work;
+};
+
+class Api {
+public:
+	Api(Controller &controller, const Sweeper &sweeper) : controller_(controller), sweeper_(sweeper) {}
+
+	// Call on the controller's thread.
+	ApiAnswer handle(const ApiRequest &request);
+
+private:
+	ApiAnswer get(const ApiRequest &request);
+	ApiResponse put_config(const ApiRequest &request);
+	ApiResponse patch_member(const ApiRequest &request);
+
+	Controller &controller_;
+	const Sweeper &sweeper_;
+};
+
+// "a=1&b=x%20y" -> {a: "1", b: "x y"}; path segments are decoded alike.
+std::map<std::string, std::string> parse_query(const std::string &query);
+std::string percent_decode(const std::string &text);
+
+} // namespace holdfast

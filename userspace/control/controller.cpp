@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "control/controller.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <set>
+
+#include "reconcile/image.h"
+#include "reconcile/reconcile.h"
+#include "util/file.h"
+#include "util/log.h"
+
+namespace holdfast {
+
+namespace {
+
+template <typename Objects> std::set<std::string> names_of(const Objects &objects)
+{
+	std::set<std::string> names;
+
+	for (const auto &object : objects)
+		names.insert(object.name);
+	return names;
+}
+
+std::set<std::string> member_names(const Config &config)
+{
+	std::set<std::string> names;
+
+	for (const Pool &pool : config.pools) {
+		for (const Member &member : pool.members)
+			names.insert(member_key(pool.name, member.name));
+	}
+	return names;
+}
+
+// A packet for a member is forwarded: the kernel's FIB gives no answer where that is off.
+void warn_about_forwarding(const Config &config)
+{
+	bool ipv4 = false, ipv6 = false;
+
+	for (const VirtualServer &server : config.virtual_servers)
+		(server.address.is_ipv4() ? ipv4 : ipv6) = true;
+	for (const Interface &interface : config.interfaces) {
+		for (const auto &[family, used] : {std::pair("ipv4", ipv4), {"ipv6", ipv6}}) {
+			auto value = read_file(fmt::format("/proc/sys/net/{}/conf/{}/forwarding", family, interface.name));
+
+			if (used && value && value->starts_with('0'))
+				log_error("interface {}: {} forwarding is off, so the kernel does not say where packets go; "
+					  "remedy: sysctl -w net.{}.conf.{}.forwarding=1",
+					  interface.name, family, family, interface.name);
+		}
+	}
+}
+
+} // namespace
+
+const VirtualServer *Snapshot::virtual_server(uint32_t id) const
+{
+	const std::string name = ids.virtual_servers.name(id);
+
+	for (const VirtualServer &server : config.virtual_servers) {
+		if (server.name == name)
+			return &server;
+	}
+	return nullptr;
+}
+
+const Rule *Snapshot::rule_of(const VirtualServer &server) const
+{
+	for (const Rule &rule : config.rules) {
+		if (rule.name == server.persistence)
+			return &rule;
+	}
+	return nullptr;
+}
+
+Controller::Controller(Options options, StateDirectory state, std::unique_ptr<Maps> maps)
+	: options_(std::move(options)), state_(std::move(state)), maps_(std::move(maps))
+{
+}
+
+Controller::~Controller() = default;
+
+Result<void> Controller::start()
+{
+	auto overrides = state_.overrides();
+	if (!overrides)
+		return overrides.error();
+	overrides_ = *overrides;
+	auto ids = state_.ids();
+	if (!ids)
+		return ids.error();
+	ids_ = *ids;
+	if (auto applied = state_.applied()) {
+		applied_ = *applied;
+	} else {
+		auto text = read_file(options_.config_path);
+		if (!text)
+			return text.error();
+		applied_ = *text;
+	}
+	ConfigResult parsed = parse_config(applied_);
+	if (auto *errors = std::get_if<ConfigErrors>(&parsed)) {
+		std::string message;
+
+		for (const ConfigError &error : *errors)
+			message += (message.empty() ? "" : "\n") + error.text(options_.config_path);
+		return Error(message);
+	}
+	config_ = std::get<Config>(parsed);
+	if (!(config_.tables == maps_->tables()))
+		log_warning("the tables keep the size that they were made with; `holdfast detach` and a start change that");
+
+	auto mirror = NextHopMirror::open(*maps_);
+	if (!mirror)
+		return mirror.error();
+	mirror_ = std::move(*mirror);
+	auto written = write(effective());
+	if (!written)
+		return written.error();
+	if (auto attached = attach(config_); !attached)
+		return attached;
+	refresh_next_hops();
+	warn_about_forwarding(config_);
+	if (file_differs())
+		log_warning("{} is not what is applied; `holdfast apply` or SIGHUP applies it", options_.config_path);
+	return state_.save_applied(applied_);
+}
+
+// Numbers are on disk before anything in the maps refers to them, and a number
+// of what is gone is free only when nothing refers to it any more.
+Result<ApplyReport> Controller::write(const Config &config)
+{
+	Ids ids = ids_;
+	auto image = make_image(config, maps_->tables(), ids);
+
+	if (!image)
+		return image.error();
+	ids.virtual_servers.retire(names_of(config.virtual_servers));
+	ids.members.retire(member_names(config));
+	ids.pools.release(ids.pools.retire(names_of(config.pools)));
+	ids.rules.release(ids.rules.retire(names_of(config.rules)));
+	if (!(ids == ids_)) {
+		if (auto saved = state_.save_ids(ids); !saved)
+			return saved.error();
+	}
+	const auto servers = ids.virtual_servers.retired(), members = ids.members.retired();
+	auto done = reconcile(*maps_, *image, servers, members);
+	if (!done)
+		return done.error();
+	ids.virtual_servers.release(servers);
+	ids.members.release(members);
+	ids_ = std::move(ids);
+	return ApplyReport{{}, done->writes, done->sessions_dropped, done->connections_dropped};
+}
+
+Result<void> Controller::attach(const Config &config)
+{
+	const bool hairpin =
+		std::any_of(config.interfaces.begin(), config.interfaces.end(),
+			    [](const Interface &interface) { return interface_driver(interface.name) == "veth"; });
+	std::set<int> native;
+
+	if (!programs_ || hairpin != hairpin_by_redirect_) {
+		auto programs = Programs::load(*maps_, {.hairpin_by_redirect = hairpin});
+
+		if (!programs)
+			return programs.error();
+		programs_ = std::move(*programs);
+		hairpin_by_redirect_ = hairpin;
+	}
+	std::vector<Attachment> attachments;
+	for (const Interface &interface : config.interfaces) {
+		auto attached = attach_interface(*programs_, interface, options_.pin_directory);
+
+		if (!attached)
+			return attached.error();
+		if (attached->note.empty())
+			log_info("interface {}: {}", attached->interface, word(attached->mode));
+		else
+			log_warning("interface {}: {}, because {}", attached->interface, word(attached->mode),
+				    attached->note);
+		if (attached->mode == InterfaceMode::xdp)
+			native.insert(attached->index);
+		attachments.push_back(*attached);
+	}
+	const auto wanted = names_of(config.interfaces);
+	for (const std::string &name : attached_interfaces(options_.pin_directory)) {
+		if (!wanted.contains(name)) {
+			detach_interface(name, options_.pin_directory);
+			log_info("interface {}: detached", name);
+		}
+	}
+	attachments_ = std::move(attachments);
+	mirror_->set_xdp_interfaces(std::move(native));
+	return {};
+}
+
+ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
+{
+	ConfigResult parsed = parse_config(yaml);
+
+	if (auto *errors = std::get_if<ConfigErrors>(&parsed))
+		return *errors;
+	const Config &config = std::get<Config>(parsed);
+	auto refuse = [](const Error &error) { return ConfigErrors{{0, 0, "", error.message()}}; };
+	ApplyReport report{describe_changes(config_, config)};
+
+	if (dry_run) {
+		Ids ids = ids_;
+		auto image = make_image(with_overrides(config, overrides_), maps_->tables(), ids);
+
+		if (!image)
+			return refuse(image.error());
+		return report;
+	}
+	// Interfaces first: what can fail fails before the maps change.
+	if (config.interfaces != config_.interfaces) {
+		if (auto attached = attach(config); !attached) {
+			(void)attach(config_);
+			return refuse(attached.error());
+		}
+	}
+	auto written = write(with_overrides(config, overrides_));
+	if (!written)
+		return refuse(written.error());
+	config_ = config;
+	applied_ = yaml;
+	if (auto saved = state_.save_applied(applied_); !saved)
+		log_error("{}", saved.error().message());
+	refresh_next_hops();
+	warn_about_forwarding(config_);
+	report.writes = written->writes;
+	report.sessions_dropped = written->sessions_dropped;
+	report.connections_dropped = written->connections_dropped;
+	log_info("applied: {} changes, {} writes, {} sessions and {} connections removed", report.changes.size(),
+		 report.writes, report.sessions_dropped, report.connections_dropped);
+	return report;
+}
+
+ApplyResult Controller::reload()
+{
+	auto text = read_file(options_.config_path);
+
+	if (!text)
+		return ConfigErrors{{0, 0, "", text.error().message()}};
+	return apply(*text, false);
+}
+
+Result<ApplyReport> Controller::override_member(const std::string &pool, const std::string &member,
+						const std::function<void(MemberOverride &)> &change)
+{
+	const std::string key = member_key(pool, member);
+	MemberOverrides overrides = overrides_;
+
+	if (!ids_.members.find(key))
+		return Error(fmt::format("there is no member {}", key));
+	change(overrides[key]);
+	if (overrides[key] == MemberOverride{})
+		overrides.erase(key);
+	auto written = write(with_overrides(config_, overrides));
+	if (!written)
+		return written.error();
+	overrides_ = std::move(overrides);
+	if (auto saved = state_.save_overrides(overrides_); !saved)
+		return saved.error();
+	return *written;
+}
+
+void Controller::refresh_next_hops()
+{
+	mirror_->changed();
+	if (auto refreshed = mirror_->refresh(); !refreshed)
+		log_error("{}", refreshed.error().message());
+}
+
+bool Controller::file_differs() const
+{
+	auto text = read_file(options_.config_path);
+
+	return !text || *text != applied_;
+}
+
+void Controller::sample(Samples &samples, const IdTable &ids, const CounterArray<hf_traffic> &counters) const
+{
+	Samples next;
+
+	for (const auto &[name, id] : ids.all()) {
+		auto before = samples.find(id);
+		const hf_traffic now = counters.sum(id);
+
+		next[id] = {before == samples.end() ? now : before->second.now, now};
+	}
+	samples = std::move(next);
+}
+
+void Controller::sample()
+{
+	sample(server_samples_, ids_.virtual_servers, maps_->virtual_server_counters);
+	sample(member_samples_, ids_.members, maps_->member_counters);
+	sampled_before_ = sampled_;
+	sampled_ = std::chrono::steady_clock::now();
+}
+
+Rates Controller::rates(const Samples &samples, uint32_t id) const
+{
+	const double seconds = std::chrono::duration<double>(sampled_ - sampled_before_).count();
+	auto found = samples.find(id);
+
+	if (found == samples.end() || seconds <= 0 || sampled_before_ == std::chrono::steady_clock::time_point{})
+		return {};
+	const auto &[before, now] = found->second;
+	auto rate = [&](uint64_t first, uint64_t last) { return static_cast<double>(last - first) / seconds; };
+
+	return {rate(before.connections, now.connections), rate(before.forward_packets, now.forward_packets),
+		rate(before.reply_packets, now.reply_packets), rate(before.forward_bytes, now.forward_bytes),
+		rate(before.reply_bytes, now.reply_bytes)};
+}
+
+Rates Controller::virtual_server_rates(uint32_t id) const
+{
+	return rates(server_samples_, id);
+}
+
+Rates Controller::member_rates(uint32_t id) const
+{
+	return rates(member_samples_, id);
+}
+
+} // namespace holdfast

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+// The running installation: what is configured, and the verbs that change it.
+// Every change takes one road: validate whole, compute the image, write what
+// differs, remember. Used from one thread; what takes long is handed out as a
+// Snapshot, which may be used from another.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "config/config.h"
+#include "control/state_directory.h"
+#include "datapath/attach.h"
+#include "datapath/maps.h"
+#include "nexthop/mirror.h"
+#include "reconcile/ids.h"
+
+namespace holdfast {
+
+// What a change did, or would do.
+struct ApplyReport {
+	std::vector<std::string> changes; // a line each; empty: nothing differs
+	uint64_t writes = 0;
+	uint64_t sessions_dropped = 0;
+	uint64_t connections_dropped = 0;
+};
+
+using ApplyResult = std::variant<ApplyReport, ConfigErrors>;
+
+// Which sessions or connections are meant. Empty fields match everything.
+struct EntryFilter {
+	std::string virtual_server, rule, member, key;
+	uint64_t limit = 1000;
+};
+
+// Names for numbers, as of one moment, over maps that are read live.
+struct Snapshot {
+	const Maps *maps = nullptr;
+	Ids ids;
+	Config config;
+
+	const VirtualServer *virtual_server(uint32_t id) const;
+	const Rule *rule_of(const VirtualServer &server) const;
+};
+
+struct Rates {
+	double connections = 0, forward_packets = 0, reply_packets = 0, forward_bytes = 0, reply_bytes = 0;
+};
+
+class Controller {
+public:
+	struct Options {
+		std::string config_path;
+		std::string pin_directory;
+	};
+
+	Controller(Options options, StateDirectory state, std::unique_ptr<Maps> maps);
+	~Controller();
+	Controller(const Controller &) = delete;
+	Controller &operator=(const Controller &) = delete;
+
+	// Brings the maps up to the configuration applied last (or, on the first start,
+	// to that of the file), loads the programs and attaches them.
+	Result<void> start();
+
+	ApplyResult apply(const std::string &yaml, bool dry_run);
+	// Reads the file given at the start again.
+	ApplyResult reload();
+
+	// `change` gets the member's present override. Unknown members are an error.
+	Result<ApplyReport> override_member(const std::string &pool, const std::string &member,
+					    const std::function<void(MemberOverride &)> &change);
+
+	// The kernel's routes or neighbours changed.
+	void refresh_next_hops();
+	// Once a second: for rates.
+	void sample();
+
+	Snapshot snapshot() const { return {maps_.get(), ids_, effective()}; }
+	Config effective() const { return with_overrides(config_, overrides_); }
+	const Config &configured() const { return config_; }
+	const MemberOverrides &overrides() const { return overrides_; }
+	const std::string &applied_text() const { return applied_; }
+	const std::vector<Attachment> &attachments() const { return attachments_; }
+	const std::string &config_path() const { return options_.config_path; }
+	// Does the file say something else than what is applied?
+	bool file_differs() const;
+	Maps &maps() { return *maps_; }
+	NextHopMirror &mirror() { return *mirror_; }
+	const Ids &ids() const { return ids_; }
+	Rates virtual_server_rates(uint32_t id) const;
+	Rates member_rates(uint32_t id) const;
+
+private:
+	struct Sample {
+		hf_traffic before{}, now{};
+	};
+	using Samples = std::map<uint32_t, Sample>;
+
+	Result<ApplyReport> write(const Config &config);
+	Result<void> attach(const Config &config);
+	void sample(Samples &samples, const IdTable &ids, const CounterArray<hf_traffic> &counters) const;
+	Rates rates(const Samples &samples, uint32_t id) const;
+
+	Options options_;
+	StateDirectory state_;
+	std::unique_ptr<Maps> maps_;
+	std::unique_ptr<Programs> programs_;
+	std::unique_ptr<NextHopMirror> mirror_;
+	std::vector<Attachment> attachments_;
+	bool hairpin_by_redirect_ = false;
+	Ids ids_;
+	Config config_;
+	MemberOverrides overrides_;
+	std::string applied_;
+	Samples server_samples_, member_samples_;
+	std::chrono::steady_clock::time_point sampled_{}, sampled_before_{};
+};
+
+// What differs between two configurations, a line each, as `apply` prints it.
+std::vector<std::string> describe_changes(const Config &from, const Config &to);
+
+} // namespace holdfast

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "daemon/service.h"
+#include "util/log.h"
+
+int main(int argc, char **argv)
+{
+	CLI::App app{"holdfastd: loads the data path into the kernel, keeps it configured, answers `holdfast`.\n"
+		     "Stopping it leaves the data path running; --detach removes it."};
+	holdfast::ServiceOptions options;
+	bool detach = false;
+
+	app.set_version_flag("--version", "holdfastd " HOLDFAST_VERSION);
+	app.add_option("--config", options.config, "configuration file")->capture_default_str();
+	app.add_option("--socket", options.socket, "control socket")->capture_default_str();
+	app.add_option("--pin-dir", options.pin_directory, "where maps and links are pinned")->capture_default_str();
+	app.add_option("--state-dir", options.state_directory, "what outlives a restart")->capture_default_str();
+	app.add_flag("--detach", detach, "remove programs, links and pins, and exit");
+	try {
+		app.parse(argc, argv);
+	} catch (const CLI::ParseError &error) {
+		return app.exit(error) ? 2 : 0;
+	}
+	const auto done = detach ? holdfast::detach_service(options) : holdfast::run_service(options);
+	if (!done) {
+		holdfast::log_error("{}", done.error().message());
+		return 1;
+	}
+	return 0;
+}

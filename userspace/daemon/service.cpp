@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "daemon/service.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "control/server.h"
+#include "daemon/host_check.h"
+#include "util/file.h"
+#include "util/log.h"
+
+namespace holdfast {
+
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr auto sample_interval = std::chrono::seconds(1);
+// Without an event: what an event that was lost would have said.
+constexpr int refresh_every_samples = 5;
+// Events come in bursts: one look at the kernel's tables serves all of them.
+constexpr auto settle_time = std::chrono::milliseconds(10);
+
+// The protocol of sd_notify(3): a datagram to the socket that the manager names.
+void notify_manager(const char *state)
+{
+	const char *path = std::getenv("NOTIFY_SOCKET");
+	sockaddr_un address{};
+
+	if (!path || (path[0] != '/' && path[0] != '@') || std::strlen(path) >= sizeof(address.sun_path))
+		return;
+	const Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	address.sun_family = AF_UNIX;
+	std::strcpy(address.sun_path, path);
+	if (address.sun_path[0] == '@')
+		address.sun_path[0] = '\0';
+	::sendto(socket.get(), state, std::strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr *>(&address),
+		 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path)));
+}
+
+class EventLoop {
+public:
+	EventLoop(asio::io_context &loop, Controller &controller)
+		: controller_(controller), signals_(loop, SIGTERM, SIGINT, SIGHUP), sampling_(loop), settling_(loop),
+		  kernel_(loop, ::dup(controller.mirror().events())), loop_(loop)
+	{
+		wait_for_signal();
+		wait_for_sample();
+		wait_for_kernel();
+	}
+
+private:
+	void wait_for_signal()
+	{
+		signals_.async_wait([this](boost::system::error_code error, int number) {
+			if (error)
+				return;
+			if (number != SIGHUP) {
+				log_info("stopping; the kernel goes on forwarding (`holdfast detach` ends that)");
+				notify_manager("STOPPING=1");
+				loop_.stop();
+				return;
+			}
+			ApplyResult result = controller_.reload();
+			if (auto *errors = std::get_if<ConfigErrors>(&result)) {
+				for (const ConfigError &one : *errors)
+					log_error("{}", one.text(controller_.config_path()));
+				log_error("nothing was changed");
+			}
+			wait_for_signal();
+		});
+	}
+
+	void wait_for_sample()
+	{
+		sampling_.expires_after(sample_interval);
+		sampling_.async_wait([this](boost::system::error_code error) {
+			if (error)
+				return;
+			controller_.sample();
+			if (++samples_ % refresh_every_samples == 0)
+				controller_.refresh_next_hops();
+			wait_for_sample();
+		});
+	}
+
+	void wait_for_kernel()
+	{
+		kernel_.async_wait(asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code error) {
+			if (error)
+				return;
+			settling_.expires_after(settle_time);
+			settling_.async_wait([this](boost::system::error_code stopped) {
+				if (stopped)
+					return;
+				controller_.refresh_next_hops();
+				wait_for_kernel();
+			});
+		});
+	}
+
+	Controller &controller_;
+	asio::signal_set signals_;
+	asio::steady_timer sampling_;
+	asio::steady_timer settling_;
+	asio::posix::stream_descriptor kernel_;
+	asio::io_context &loop_;
+	int samples_ = 0;
+};
+
+} // namespace
+
+Result<void> run_service(const ServiceOptions &options)
+{
+	asio::io_context loop;
+
+	if (auto checked = check_host(options.pin_directory); !checked)
+		return checked;
+	auto state = StateDirectory::open(options.state_directory);
+	if (!state)
+		return state.error();
+	std::error_code failed;
+	std::filesystem::create_directories(options.pin_directory, failed);
+	if (failed)
+		return Error(options.pin_directory + ": " + failed.message());
+	auto pins = lock_path(options.pin_directory, true);
+	if (!pins)
+		return pins.error();
+
+	// The sizes of new tables are the configuration's, so it is read first.
+	std::string text;
+	if (auto applied = state->applied()) {
+		text = *applied;
+	} else {
+		auto file = read_file(options.config);
+		if (!file)
+			return file.error();
+		text = *file;
+	}
+	ConfigResult parsed = parse_config(text);
+	if (auto *errors = std::get_if<ConfigErrors>(&parsed)) {
+		std::string message;
+
+		for (const ConfigError &error : *errors)
+			message += "\n" + error.text(options.config);
+		return Error("the configuration is refused:" + message);
+	}
+	auto maps = Maps::open(options.pin_directory, std::get<Config>(parsed).tables);
+	if (!maps)
+		return maps.error();
+	log_info("{} the maps in {}", (*maps)->adopted() ? "adopted" : "made", options.pin_directory);
+	Controller controller({options.config, options.pin_directory}, std::move(*state), std::move(*maps));
+	if (auto started = controller.start(); !started)
+		return started;
+	const Sweeper sweeper(controller.maps());
+	Api api(controller, sweeper);
+	auto server = ControlServer::listen(loop, options.socket, api);
+	if (!server)
+		return server.error();
+	const EventLoop events(loop, controller);
+	log_info("ready; control socket {}", options.socket);
+	notify_manager("READY=1");
+	loop.run();
+	return {};
+}
+
+Result<void> detach_service(const ServiceOptions &options)
+{
+	std::error_code failed;
+	Fd lock;
+
+	collect_libbpf_messages(); // "no such filter" is what one hopes to hear
+
+	if (std::filesystem::exists(options.pin_directory, failed)) {
+		auto pins = lock_path(options.pin_directory, true);
+		if (!pins)
+			return pins.error().in("stop the daemon first");
+		lock = std::move(*pins);
+	}
+	auto removed = detach_all(options.pin_directory);
+	if (!removed)
+		return removed.error();
+	for (const std::string &line : *removed)
+		log_info("removed: {}", line);
+	if (removed->empty())
+		log_info("nothing was attached");
+	return {};
+}
+
+} // namespace holdfast
