@@ -48,7 +48,7 @@ static __noinline int next_hop_ask(hook_context *context, const struct packet *p
 	bool reply = connection->flags & HF_CONNECTION_REPLY;
 	const __u8 *source = reply ? connection->address : packet->flow.source;
 	const __u8 *destination = reply ? packet->flow.destination : connection->address;
-	struct bpf_fib_lookup fib = {.ifindex = context->ingress_ifindex};
+	struct bpf_fib_lookup fib = {.ifindex = packet_interface(context)};
 	struct hf_next_hop_key key = {};
 	const __u32 *index;
 	int result;

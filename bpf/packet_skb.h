@@ -30,6 +30,11 @@ static __always_inline void *packet_end(const hook_context *context)
 	return (void *)(long)context->data_end;
 }
 
+static __always_inline __u32 packet_interface(const hook_context *context)
+{
+	return context->ifindex;
+}
+
 static __always_inline void packet_linearize(hook_context *context)
 {
 	__u32 linear = context->data_end - context->data;

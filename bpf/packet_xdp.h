@@ -26,6 +26,12 @@ static __always_inline void *packet_end(const hook_context *context)
 	return (void *)(long)context->data_end;
 }
 
+/* The interface that the packet came in by. */
+static __always_inline __u32 packet_interface(const hook_context *context)
+{
+	return context->ingress_ifindex;
+}
+
 /* Headers are always in the linear part of an XDP buffer. */
 static __always_inline void packet_linearize(hook_context *context)
 {
@@ -75,7 +81,7 @@ static __always_inline int packet_shrink(hook_context *context, __u32 length)
 
 static __always_inline int packet_out(hook_context *context, __u32 interface)
 {
-	if (interface == context->ingress_ifindex && !hairpin_by_redirect)
+	if (interface == packet_interface(context) && !hairpin_by_redirect)
 		return XDP_TX;
 	return bpf_redirect(interface, 0);
 }

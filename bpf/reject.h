@@ -93,7 +93,7 @@ static __noinline int reject_with_reset(hook_context *context, const struct pack
 	if ((void *)(tcp + 1) > packet_end(context))
 		return HOOK_DROP;
 	*tcp = reset;
-	return packet_out(context, context->ingress_ifindex);
+	return packet_out(context, packet_interface(context));
 }
 
 /* The end of a packet for a virtual server that cannot be served. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "support/testbed.h"
 
+#include <algorithm>
 #include <bpf/bpf.h>
 #include <cstdlib>
 #include <fmt/format.h>
@@ -20,6 +21,12 @@ namespace {
 // The next hops that the tests' routes lead to: index 1 in both hash and array.
 constexpr uint32_t gateway_index = 1;
 
+void expect(const Result<void> &result)
+{
+	if (!result)
+		throw std::runtime_error(result.error().message());
+}
+
 template <typename T> T expect(Result<T> result)
 {
 	if (!result)
@@ -34,6 +41,22 @@ void fill_mac(unsigned char *to, const std::string &text)
 	std::sscanf(text.c_str(), "%x:%x:%x:%x:%x:%x", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]);
 	for (int i = 0; i < 6; i++)
 		to[i] = static_cast<unsigned char>(b[i]);
+}
+
+// Maps and programs of tests that are over. Loading takes half a second, most of
+// it in the verifier: the next test takes them over, emptied.
+struct Kernel {
+	bool hairpin_by_redirect;
+	TableSizes tables;
+	std::unique_ptr<Maps> maps;
+	std::unique_ptr<Programs> programs;
+};
+
+std::vector<Kernel> &spare_kernels()
+{
+	static std::vector<Kernel> kernels;
+
+	return kernels;
 }
 
 Config parse(const std::string &yaml)
@@ -81,15 +104,53 @@ int wire_index()
 	return static_cast<int>(if_nametoindex("wire"));
 }
 
-Testbed::Testbed(const std::string &yaml, const ProgramOptions &options)
+Testbed::Testbed(const std::string &yaml, const ProgramOptions &options) : options_(options)
 {
-	hf_next_hop gateway{};
-	hf_next_hop_key key{};
+	auto &spare = spare_kernels();
 
 	enter_private_namespace();
 	config_ = parse(yaml);
-	maps = expect(Maps::open("", config_.tables));
-	programs = expect(Programs::load(*maps, options));
+	auto found = std::find_if(spare.begin(), spare.end(), [&](const Kernel &kernel) {
+		return kernel.hairpin_by_redirect == options.hairpin_by_redirect && kernel.tables == config_.tables;
+	});
+	if (found != spare.end()) {
+		maps = std::move(found->maps);
+		programs = std::move(found->programs);
+		spare.erase(found);
+	} else {
+		maps = expect(Maps::open("", config_.tables));
+		programs = expect(Programs::load(*maps, options));
+	}
+	reset();
+	write(config_);
+}
+
+Testbed::~Testbed()
+{
+	spare_kernels().push_back({options_.hairpin_by_redirect, config_.tables, std::move(maps), std::move(programs)});
+}
+
+void Testbed::reset()
+{
+	hf_next_hop gateway{};
+	hf_next_hop_key key{};
+	std::vector<hf_next_hop_key> known;
+
+	clear();
+	for (uint32_t reason = 0; reason < HF_REASON_COUNT; reason++)
+		maps->reasons.clear(reason);
+	for (uint32_t id = 1; id < 16; id++) {
+		maps->virtual_server_counters.clear(id);
+		maps->member_counters.clear(id);
+		maps->next_hops.set(id, {});
+	}
+	expect(maps->next_hop_index.each([&](const hf_next_hop_key &one, const uint32_t &) {
+		known.push_back(one);
+		return true;
+	}));
+	for (const hf_next_hop_key &one : known)
+		maps->next_hop_index.erase(one);
+
 	fill_mac(gateway.destination_mac, gateway_mac);
 	fill_mac(gateway.source_mac, wire_mac);
 	gateway.interface = static_cast<uint32_t>(wire_index());
@@ -98,9 +159,7 @@ Testbed::Testbed(const std::string &yaml, const ProgramOptions &options)
 	maps->next_hops.set(gateway_index, gateway);
 	key.interface = gateway.interface;
 	fill_mac(key.mac, gateway_mac);
-	if (!maps->next_hop_index.set(key, gateway_index))
-		throw std::runtime_error("next_hop_index");
-	write(config_);
+	expect(maps->next_hop_index.set(key, gateway_index));
 }
 
 void Testbed::apply(const std::string &yaml)

@@ -34,6 +34,9 @@ void run_command(const std::string &command);
 class Testbed {
 public:
 	explicit Testbed(const std::string &yaml, const ProgramOptions &options = {});
+	~Testbed();
+	Testbed(const Testbed &) = delete;
+	Testbed &operator=(const Testbed &) = delete;
 
 	// Makes the maps hold another configuration; what is gone is swept.
 	void apply(const std::string &yaml);
@@ -56,8 +59,10 @@ public:
 
 private:
 	void write(const Config &config);
+	void reset();
 
 	Config config_;
+	ProgramOptions options_;
 };
 
 constexpr uint32_t xdp_drop = 1, xdp_pass = 2, xdp_tx = 3, xdp_redirect = 4;

@@ -344,19 +344,24 @@ void Parser::check_overlaps()
 		return std::tuple(server.address, server.protocol, server.first_port, i);
 	};
 	std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
+	// In this order, only what reaches furthest so far can overlap the next one.
+	size_t furthest = 0;
 	for (size_t n = 1; n < order.size(); n++) {
-		const VirtualServer &first = config_.virtual_servers[order[n - 1]];
+		const VirtualServer &first = config_.virtual_servers[order[furthest]];
 		const VirtualServer &second = config_.virtual_servers[order[n]];
+		const bool together = first.address == second.address && first.protocol == second.protocol;
 
-		if (first.address == second.address && first.protocol == second.protocol &&
-		    second.first_port <= first.last_port) {
-			const size_t later = std::max(order[n - 1], order[n]), earlier = std::min(order[n - 1], order[n]);
+		if (together && second.first_port <= first.last_port) {
+			const size_t later = std::max(order[furthest], order[n]);
+			const size_t earlier = std::min(order[furthest], order[n]);
 
 			report(errors_, places_[later].port,
 			       fmt::format("virtual server '{}' already has {} {} port {}",
 					   config_.virtual_servers[earlier].name, second.address.text(),
 					   word(second.protocol), second.first_port));
 		}
+		if (!together || second.last_port > first.last_port)
+			furthest = n;
 	}
 }
 

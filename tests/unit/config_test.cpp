@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "config/config.h"
+
+#include <gtest/gtest.h>
+
+namespace holdfast {
+namespace {
+
+const std::string good = R"(version: 1
+interfaces:
+  - {name: eth0, mode: auto}
+tables: {sessions: 5000, connections: 6000}
+hash_seed: green
+pools:
+  - name: web
+    on_down: keep
+    members:
+      - {name: rs1, address: 10.0.2.11, port: 8080, weight: 3}
+      - {name: rs2, address: 10.0.2.12, status: maintain}
+persistence:
+  - {name: by-net, type: source-address, timeout: 60, ipv4_mask_bits: 24, ipv6_mask_bits: 64}
+  - {name: hash, type: source-address-hash}
+virtual_servers:
+  - {name: shop, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: dnat, pool: web, persistence: by-net}
+  - {name: range, address: 192.0.2.20, port: 8000-8099, protocol: udp, forwarding: dnat, method: source-hash,
+     pool: web, persistence: LB_PERSIS_SRC_ADDR, idle_timeout: 5}
+)";
+
+TEST(Config, ReadsEverySetting)
+{
+	const ConfigResult result = parse_config(good);
+	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
+	const auto &config = std::get<Config>(result);
+
+	EXPECT_EQ(config.interfaces, (std::vector<Interface>{{"eth0", InterfaceMode::automatic}}));
+	EXPECT_EQ(config.tables.sessions, 5000U);
+	EXPECT_EQ(config.tables.connections, 6000U);
+	EXPECT_EQ(config.hash_seed, "green");
+	ASSERT_EQ(config.pools.size(), 1U);
+	ASSERT_EQ(config.pools[0].members.size(), 2U);
+	const Member &first = config.pools[0].members[0], &second = config.pools[0].members[1];
+	EXPECT_EQ(first.address.text(), "10.0.2.11");
+	EXPECT_EQ(first.port, 8080);
+	EXPECT_EQ(first.weight, 3U);
+	EXPECT_EQ(second.port, 0) << "the port that the client used";
+	EXPECT_EQ(second.status, MemberStatus::draining);
+	ASSERT_EQ(config.rules.size(), predefined_rules().size() + 2);
+	const Rule &net = config.rules[predefined_rules().size()];
+	EXPECT_EQ(net.timeout, 60U);
+	EXPECT_EQ(net.ipv4_mask_bits, 24);
+	EXPECT_EQ(net.ipv6_mask_bits, 64);
+	ASSERT_EQ(config.virtual_servers.size(), 2U);
+	const VirtualServer &shop = config.virtual_servers[0], &range = config.virtual_servers[1];
+	EXPECT_EQ(shop.first_port, 80);
+	EXPECT_EQ(shop.last_port, 80);
+	EXPECT_EQ(shop.idle_timeout, 3600U);
+	EXPECT_EQ(shop.method, HF_METHOD_ROUND_ROBIN);
+	EXPECT_EQ(range.first_port, 8000);
+	EXPECT_EQ(range.last_port, 8099);
+	EXPECT_EQ(range.protocol, HF_PROTOCOL_UDP);
+	EXPECT_EQ(range.method, HF_METHOD_SOURCE_HASH);
+	EXPECT_EQ(range.idle_timeout, 5U);
+}
+
+TEST(Config, TakesJson)
+{
+	EXPECT_TRUE(std::holds_alternative<Config>(parse_config(R"({"version": 1, "pools": []})")));
+}
+
+// A file that is wrong in one place, and the whole message that a user sees.
+struct Broken {
+	const char *name;
+	const char *from, *to; // replaced in the good file
+	const char *message;
+};
+
+void PrintTo(const Broken &broken, std::ostream *out)
+{
+	*out << broken.name;
+}
+
+class BrokenConfig : public testing::TestWithParam<Broken> {};
+
+TEST_P(BrokenConfig, SaysWhereAndWhat)
+{
+	std::string text = good;
+	const size_t at = text.find(GetParam().from);
+
+	ASSERT_NE(at, std::string::npos) << "the good file has no " << GetParam().from;
+	text.replace(at, std::string(GetParam().from).size(), GetParam().to);
+	const ConfigResult result = parse_config(text);
+	ASSERT_TRUE(std::holds_alternative<ConfigErrors>(result)) << "accepted:\n" << text;
+	const auto &errors = std::get<ConfigErrors>(result);
+	EXPECT_EQ(errors.size(), 1U) << errors.back().text("f");
+	EXPECT_EQ(errors.front().text("f"), GetParam().message);
+}
+
+const Broken broken[] = {
+	{"version_unknown", "version: 1", "version: 2", "f:1:10: version: 2 is out of range; allowed: 1-1"},
+	{"version_missing", "version: 1\n", "\n", "f:2:1: version: is required"},
+	{"syntax", "mode: auto}", "mode: auto", "f:7:3: illegal block entry"},
+	{"key_unknown", "tables:", "tabels:", "f:4:1: tabels: is not known; did you mean 'tables'?"},
+	{"key_twice", "hash_seed: green", "hash_seed: green\nhash_seed: red", "f:6:1: hash_seed: the key is given twice"},
+	{"key_later_version", "hash_seed: green", "metrics: {listen: 127.0.0.1:9420}",
+	 "f:5:1: metrics: is not available in this version"},
+	{"mode", "mode: auto", "mode: xpd", "f:3:24: interfaces[0].mode: 'xpd' is not known; allowed: auto, xdp, xdp-generic, tc"},
+	{"interface_twice", "{name: eth0, mode: auto}", "{name: eth0}\n  - {name: eth0}",
+	 "f:4:12: interfaces[1].name: the interface 'eth0' is given twice"},
+	{"table_size", "sessions: 5000", "sessions: 5", "f:4:20: tables.sessions: 5 is out of range; allowed: 1024-67108864"},
+	{"not_a_number", "sessions: 5000", "sessions: many",
+	 "f:4:20: tables.sessions: 'many' is not a whole number; allowed: 1024-67108864"},
+	{"list_expected", "interfaces:\n  - {name: eth0, mode: auto}", "interfaces: eth0\n",
+	 "f:2:13: interfaces: 'eth0' where a list is expected"},
+	{"value_expected", "address: 10.0.2.11", "address: [10.0.2.11]",
+	 "f:10:30: pools[0].members[0].address: a list where a single value is expected"},
+	{"address", "10.0.2.11", "10.0.2.256",
+	 "f:10:30: pools[0].members[0].address: '10.0.2.256' is not an IPv4 or IPv6 address"},
+	{"address_multicast", "10.0.2.11", "224.0.0.1",
+	 "f:10:30: pools[0].members[0].address: 224.0.0.1 is not an address that a host on a network can have"},
+	{"address_loopback", "10.0.2.11", "127.0.0.1",
+	 "f:10:30: pools[0].members[0].address: 127.0.0.1 is not an address that a host on a network can have"},
+	{"member_twice", "name: rs2", "name: rs1",
+	 "f:11:16: pools[0].members[1].name: another member of this pool in line 10 has the name 'rs1'"},
+	{"member_same_endpoint", "10.0.2.12", "10.0.2.11, port: 8080",
+	 "f:11:30: pools[0].members[1].address: the member in line 10 has the same address and port"},
+	{"weight", "weight: 3", "weight: 257", "f:10:61: pools[0].members[0].weight: 257 is out of range; allowed: 1-256"},
+	{"port", "port: 8080", "port: 65536", "f:10:47: pools[0].members[0].port: 65536 is out of range; allowed: 1-65535"},
+	{"status", "status: maintain", "status: drain",
+	 "f:11:49: pools[0].members[1].status: 'drain' is not known; allowed: enable, maintain, disable"},
+	{"on_down_later", "on_down: keep", "on_down: reset",
+	 "f:8:14: pools[0].on_down: 'reset' is not available in this version; allowed: keep"},
+	{"name", "name: hash", "name: ha sh",
+	 "f:14:12: persistence[1].name: 'ha sh' is not a name; allowed: 1-63 characters of A-Z a-z 0-9 _ -"},
+	{"timeout", "timeout: 60", "timeout: 86401", "f:13:51: persistence[0].timeout: 86401 is out of range; allowed: 1-86400"},
+	{"mask", "ipv4_mask_bits: 24", "ipv4_mask_bits: 0",
+	 "f:13:71: persistence[0].ipv4_mask_bits: 0 is out of range; allowed: 1-32"},
+	{"timeout_of_hash", "type: source-address-hash", "type: source-address-hash, timeout: 5",
+	 "f:14:54: persistence[1].timeout: a rule of type source-address-hash keeps no sessions and has no such setting"},
+	{"type_unknown", "type: source-address-hash", "type: source-adress-hash",
+	 "f:14:24: persistence[1].type: 'source-adress-hash' is not known; allowed: source-address, source-address-hash, "
+	 "source-address-port-hash"},
+	{"type_later", "type: source-address-hash", "type: insert-cookie",
+	 "f:14:24: persistence[1].type: 'insert-cookie' is not available in this version; allowed: source-address, "
+	 "source-address-hash, source-address-port-hash"},
+	{"rule_predefined_name", "name: hash", "name: LB_PERSIS_MINE",
+	 "f:14:12: persistence[1].name: names that begin with LB_PERSIS_ are those of the predefined rules"},
+	{"pool_missing", "pool: web, persistence: by-net", "pool: wbe, persistence: by-net",
+	 "f:16:88: virtual_servers[0].pool: there is no pool 'wbe'; did you mean 'web'?"},
+	{"rule_missing", "persistence: by-net", "persistence: by-nte",
+	 "f:16:106: virtual_servers[0].persistence: there is no persistence rule 'by-nte'; did you mean 'by-net'?"},
+	{"port_range", "port: 8000-8099", "port: 8099-8000",
+	 "f:17:46: virtual_servers[1].port: '8099-8000' is not a port or a range of ports; allowed: 1-65535, as in 80 or "
+	 "8000-8099"},
+	{"protocol", "protocol: udp", "protocol: sctp", "f:17:67: virtual_servers[1].protocol: 'sctp' is not known; allowed: tcp, udp"},
+	{"forwarding_later", "protocol: udp, forwarding: dnat", "protocol: udp, forwarding: nat64",
+	 "f:17:84: virtual_servers[1].forwarding: 'nat64' is not available in this version; allowed: dnat"},
+	{"method_later", "method: source-hash", "method: random",
+	 "f:17:98: virtual_servers[1].method: 'random' is not available in this version; allowed: round-robin, source-hash"},
+	{"overlap", "address: 192.0.2.20, port: 8000-8099, protocol: udp", "address: 192.0.2.10, port: 1-8099, protocol: tcp",
+	 "f:17:46: virtual_servers[1].port: virtual server 'shop' already has 192.0.2.10 tcp port 80"},
+	{"families", "address: 192.0.2.10, port: 80,", "address: \"2001:db8::1\", port: 80,",
+	 "f:16:91: virtual_servers[0].pool: dnat needs members of the virtual server's family: 2001:db8::1 is IPv6, member "
+	 "web/rs1 is 10.0.2.11"},
+	{"own_address", "address: 10.0.2.12", "address: 192.0.2.10",
+	 "f:16:88: virtual_servers[0].pool: member web/rs2 has the virtual server's own address 192.0.2.10"},
+};
+
+INSTANTIATE_TEST_SUITE_P(Table, BrokenConfig, testing::ValuesIn(broken),
+			 [](const auto &test) { return std::string(test.param.name); });
+
+TEST(Config, ReportsAllErrorsAtOnceInOrder)
+{
+	const ConfigResult result = parse_config("version: 3\ninterfaces: x\npools:\n  - {name: '!', members: []}\n");
+	ASSERT_TRUE(std::holds_alternative<ConfigErrors>(result));
+	const auto &errors = std::get<ConfigErrors>(result);
+
+	ASSERT_EQ(errors.size(), 4U);
+	EXPECT_EQ(errors[0].line, 1);
+	EXPECT_EQ(errors[1].line, 2);
+	EXPECT_EQ(errors[2].path, "pools[0].name");
+	EXPECT_EQ(errors[3].text("f"), "f:4:26: pools[0].members: a pool needs at least one member");
+}
+
+TEST(Config, FindsAnOverlapBehindALargeRange)
+{
+	const ConfigResult result = parse_config(R"(version: 1
+pools: [{name: p, members: [{name: m, address: 10.0.0.1}]}]
+virtual_servers:
+  - {name: all, address: 192.0.2.1, port: 1-9000, protocol: tcp, forwarding: dnat, pool: p}
+  - {name: one, address: 192.0.2.1, port: 80, protocol: tcp, forwarding: dnat, pool: p}
+  - {name: two, address: 192.0.2.1, port: 443, protocol: tcp, forwarding: dnat, pool: p}
+)");
+	ASSERT_TRUE(std::holds_alternative<ConfigErrors>(result));
+	EXPECT_EQ(std::get<ConfigErrors>(result).size(), 2U);
+}
+
+TEST(Config, HugeInputsAreRefusedQuickly)
+{
+	std::string nested(100000, '[');
+
+	EXPECT_TRUE(std::holds_alternative<ConfigErrors>(parse_config(nested)));
+	EXPECT_TRUE(std::holds_alternative<ConfigErrors>(parse_config("")));
+	EXPECT_TRUE(std::holds_alternative<ConfigErrors>(parse_config("- 1\n- 2\n")));
+	EXPECT_TRUE(std::holds_alternative<ConfigErrors>(parse_config(std::string("\0\1\2", 3))));
+}
+
+} // namespace
+} // namespace holdfast
