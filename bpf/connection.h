@@ -13,21 +13,53 @@
 #include "nexthop.h"
 
 /* The key of the other direction of the same connection. */
-static __always_inline void connection_partner_key(struct hf_flow_key *partner, const struct packet *packet,
+static __always_inline void connection_partner_key(struct hf_flow_key *partner, const struct hf_flow_key *flow,
 						   const struct hf_connection *connection)
 {
-	*partner = packet->flow;
+	*partner = *flow;
 	if (connection->flags & HF_CONNECTION_REPLY) {
-		__builtin_memcpy(partner->source, packet->flow.destination, 16);
+		__builtin_memcpy(partner->source, flow->destination, 16);
 		__builtin_memcpy(partner->destination, connection->address, 16);
-		partner->source_port = packet->flow.destination_port;
+		partner->source_port = flow->destination_port;
 		partner->destination_port = connection->port;
 	} else {
 		__builtin_memcpy(partner->source, connection->address, 16);
-		__builtin_memcpy(partner->destination, packet->flow.source, 16);
+		__builtin_memcpy(partner->destination, flow->source, 16);
 		partner->source_port = connection->port;
-		partner->destination_port = packet->flow.source_port;
+		partner->destination_port = flow->source_port;
 	}
+}
+
+static __always_inline bool address_equal(const __u8 *left, const __u8 *right)
+{
+	const __u32 *a = (const __u32 *)left, *b = (const __u32 *)right;
+
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
+}
+
+/*
+ * Does `partner` translate back to this flow? The entry under the partner's key
+ * may be another connection's by now.
+ */
+static __always_inline bool connection_pairs(const struct hf_connection *partner, const struct hf_flow_key *flow,
+					     bool reply)
+{
+	return address_equal(partner->address, reply ? flow->source : flow->destination) &&
+	       partner->port == (reply ? flow->source_port : flow->destination_port);
+}
+
+/* Removes an entry and, if it is still this one's, its partner. */
+static __noinline void connection_remove(const struct hf_flow_key *flow, const struct hf_connection *connection)
+{
+	bool reply = connection->flags & HF_CONNECTION_REPLY;
+	const struct hf_connection *partner;
+	struct hf_flow_key key;
+
+	connection_partner_key(&key, flow, connection);
+	partner = bpf_map_lookup_elem(&connections, &key);
+	if (partner && connection_pairs(partner, flow, reply))
+		bpf_map_delete_elem(&connections, &key);
+	bpf_map_delete_elem(&connections, flow);
 }
 
 /* The entry of the other direction, its next hop not known yet. */
@@ -44,16 +76,32 @@ static __always_inline void connection_partner(struct hf_connection *partner, co
 	partner->port = reply ? packet->flow.source_port : packet->flow.destination_port;
 }
 
+#define CONNECTION_BOTH_FINS (HF_CONNECTION_CLIENT_FIN | HF_CONNECTION_MEMBER_FIN)
+
+static __always_inline bool connection_finished(const struct hf_connection *connection)
+{
+	return (connection->flags & CONNECTION_BOTH_FINS) == CONNECTION_BOTH_FINS;
+}
+
 static __always_inline __u32 connection_timeout(const struct hf_connection *connection)
 {
 	const struct hf_virtual_server *settings;
 
+	/* A RST may be forged: its connection gets some time to show that it lives. */
 	if (connection->state == HF_CONNECTION_CLOSED)
-		return HF_CLOSED_TIMEOUT;
+		return connection_finished(connection) ? HF_CLOSED_TIMEOUT : HF_HALF_CLOSED_TIMEOUT;
 	if (connection->state == HF_CONNECTION_HALF_CLOSED)
 		return HF_HALF_CLOSED_TIMEOUT;
 	settings = service_settings(connection->virtual_server);
 	return settings ? settings->idle_timeout : 0;
+}
+
+/* Its member is gone from the configuration: its entries are about to be swept. */
+static __always_inline bool connection_orphaned(const struct hf_connection *connection)
+{
+	const struct hf_member *member = member_get(connection->member);
+
+	return !member || member->state == HF_MEMBER_ABSENT;
 }
 
 static __always_inline bool connection_expired(const struct hf_connection *connection, __u32 now)
@@ -61,21 +109,31 @@ static __always_inline bool connection_expired(const struct hf_connection *conne
 	return (__s32)(now - connection->last_seen) > (__s32)connection_timeout(connection);
 }
 
+/* The state that the FINs so far make. */
+static __always_inline __u8 connection_state(const struct hf_connection *connection)
+{
+	if (connection_finished(connection))
+		return HF_CONNECTION_CLOSED;
+	return connection->flags & CONNECTION_BOTH_FINS ? HF_CONNECTION_HALF_CLOSED : HF_CONNECTION_ESTABLISHED;
+}
+
+static __always_inline void connection_note_fin(struct hf_connection *connection, __u8 tcp_flags)
+{
+	if (tcp_flags & TCP_FIN)
+		connection->flags |=
+			connection->flags & HF_CONNECTION_REPLY ? HF_CONNECTION_MEMBER_FIN : HF_CONNECTION_CLIENT_FIN;
+}
+
 /* The state after this segment, which both entries then share. */
 static __always_inline void connection_advance(struct hf_connection *connection, __u8 tcp_flags)
 {
-	const __u8 both = HF_CONNECTION_CLIENT_FIN | HF_CONNECTION_MEMBER_FIN;
-
-	if (tcp_flags & TCP_RST) {
+	connection_note_fin(connection, tcp_flags);
+	if (tcp_flags & TCP_RST)
 		connection->state = HF_CONNECTION_CLOSED;
-	} else if (tcp_flags & TCP_FIN) {
-		connection->flags |= connection->flags & HF_CONNECTION_REPLY ? HF_CONNECTION_MEMBER_FIN :
-									       HF_CONNECTION_CLIENT_FIN;
-		if ((connection->flags & both) == both)
-			connection->state = HF_CONNECTION_CLOSED;
-		else if (connection->state == HF_CONNECTION_ESTABLISHED)
-			connection->state = HF_CONNECTION_HALF_CLOSED;
-	}
+	else if (connection->state != HF_CONNECTION_CLOSED ||
+		 (connection->flags & HF_CONNECTION_REPLY && !(tcp_flags & TCP_SYN)))
+		/* A member that goes on has not accepted the RST (RFC 5961). */
+		connection->state = connection_state(connection);
 }
 
 /* What to ask the table of sessions about the connection's client. */
@@ -97,40 +155,43 @@ static __always_inline bool connection_query(struct session_query *query, const 
  */
 static __noinline bool connection_track(const struct packet *packet, struct hf_connection *connection, __u32 now)
 {
-	bool reply = connection->flags & HF_CONNECTION_REPLY, changed;
+	bool reply = connection->flags & HF_CONNECTION_REPLY;
 	struct hf_connection *partner, made;
 	struct session_query query;
 	struct hf_flow_key key;
 	__u8 before;
 
-	connection_partner_key(&key, packet, connection);
-	if (connection_expired(connection, now) ||
-	    (connection->state == HF_CONNECTION_CLOSED && !reply && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)) {
+	if (connection_expired(connection, now) || connection_orphaned(connection)) {
 		if (connection->state != HF_CONNECTION_CLOSED)
 			reason_count(HF_REASON_connection_expired);
-		bpf_map_delete_elem(&connections, &key);
-		bpf_map_delete_elem(&connections, &packet->flow);
+		connection_remove(&packet->flow, connection);
+		return false;
+	}
+	if (connection->state == HF_CONNECTION_CLOSED && !reply && packet_opens(packet)) {
+		connection_remove(&packet->flow, connection);
 		return false;
 	}
 	before = connection->state;
 	connection_advance(connection, packet->tcp_flags);
-	changed = before != connection->state;
-	if (connection->last_seen == now && !changed && !(packet->tcp_flags & TCP_FIN))
+	if (connection->last_seen == now && before == connection->state && !(packet->tcp_flags & TCP_FIN))
 		return true;
 
 	connection->last_seen = now;
+	connection_partner_key(&key, &packet->flow, connection);
 	partner = bpf_map_lookup_elem(&connections, &key);
-	if (partner) {
+	if (partner && connection_pairs(partner, &packet->flow, reply)) {
 		partner->last_seen = now;
+		partner->flags |= connection->flags & CONNECTION_BOTH_FINS;
+		connection->flags |= partner->flags & CONNECTION_BOTH_FINS;
+		if (connection->state != HF_CONNECTION_CLOSED)
+			connection->state = connection_state(connection);
 		partner->state = connection->state;
-		partner->flags = connection->flags ^ HF_CONNECTION_REPLY;
-	} else {
+	} else if (!partner && connection->state != HF_CONNECTION_CLOSED) {
 		connection_partner(&made, packet, connection);
-		bpf_map_update_elem(&connections, &key, &made, BPF_NOEXIST);
-		reason_count(HF_REASON_connection_healed);
+		if (!bpf_map_update_elem(&connections, &key, &made, BPF_NOEXIST))
+			reason_count(HF_REASON_connection_healed);
 	}
-	/* A packet of the client is a request: its session lives on. */
-	if (!reply && connection_query(&query, packet, connection, now))
+	if (connection_query(&query, packet, connection, now))
 		session_touch(&query);
 	return true;
 }
@@ -145,9 +206,12 @@ static __noinline int connection_establish(const struct packet *packet, struct h
 	struct session_query query;
 	struct hf_flow_key key;
 
-	connection->state = HF_CONNECTION_ESTABLISHED;
+	if (connection_orphaned(connection))
+		return -1;
+	connection->state = connection_state(connection);
+	connection->flags &= HF_CONNECTION_REPLY | CONNECTION_BOTH_FINS;
 	connection->created = connection->last_seen = now;
-	connection_partner_key(&key, packet, connection);
+	connection_partner_key(&key, &packet->flow, connection);
 	connection_partner(&partner, packet, connection);
 	if (bpf_map_update_elem(&connections, &packet->flow, connection, BPF_ANY))
 		return -1;
@@ -163,22 +227,70 @@ static __noinline int connection_establish(const struct packet *packet, struct h
 	return 0;
 }
 
-/* Refused or given up: let the client's next attempt be decided anew. */
-static __noinline void connection_forget(const struct packet *packet, const struct hf_connection *embryo, __u32 now)
-{
-	struct session_query query;
-	struct hf_flow_key key;
-
-	if (connection_query(&query, packet, embryo, now))
-		bpf_map_delete_elem(&embryonic_sessions, &query.key);
-	connection_partner_key(&key, packet, embryo);
-	bpf_map_delete_elem(&embryonic_connections, &key);
-	bpf_map_delete_elem(&embryonic_connections, &packet->flow);
-}
-
 static __always_inline bool embryo_alive(const struct hf_embryonic_connection *embryo, __u32 now)
 {
 	return (__s32)(now - embryo->connection.last_seen) <= HF_EMBRYONIC_TIMEOUT;
+}
+
+/* Does the packet belong to this embryo? A SYN begins anew what it did not begin itself. */
+static __always_inline bool embryo_has(const struct hf_embryonic_connection *embryo, const struct packet *packet,
+				       __u32 now)
+{
+	const struct hf_member *member;
+
+	if (!embryo_alive(embryo, now))
+		return false;
+	if (!packet_opens(packet))
+		return true;
+	member = member_get(embryo->connection.member);
+	return embryo->connection.state == HF_CONNECTION_SYN && member &&
+	       (member->state == HF_MEMBER_UP || member->state == HF_MEMBER_DRAINING);
+}
+
+/*
+ * A RST ends what has not yet begun. The embryo stays for a while, closed, so
+ * that this packet, and its repetition, still find their way.
+ */
+static __noinline void embryo_reset(const struct packet *packet, struct hf_embryonic_connection *embryo, __u32 now)
+{
+	struct hf_embryonic_connection *partner;
+	struct session_query query;
+	struct hf_flow_key key;
+
+	embryo->connection.state = HF_CONNECTION_CLOSED;
+	connection_partner_key(&key, &packet->flow, &embryo->connection);
+	partner = bpf_map_lookup_elem(&embryonic_connections, &key);
+	if (partner)
+		partner->connection.state = HF_CONNECTION_CLOSED;
+	if (embryo->connection.flags & HF_CONNECTION_REPLY &&
+	    connection_query(&query, packet, &embryo->connection, now))
+		session_withdraw(&query, embryo->connection.member);
+}
+
+/* The member's SYN-ACK: the number that the client's ACK has to name. */
+static __always_inline void embryo_note_syn_ack(const struct packet *packet, const struct hf_connection *connection,
+						__u32 sequence)
+{
+	struct hf_embryonic_connection *partner;
+	struct hf_flow_key key;
+
+	connection_partner_key(&key, &packet->flow, connection);
+	partner = bpf_map_lookup_elem(&embryonic_connections, &key);
+	if (!partner)
+		return;
+	partner->server_sequence = sequence + 1;
+	partner->connection.flags |= HF_CONNECTION_SYN_ACK;
+}
+
+/* Does the client's segment show that it has seen the SYN-ACK? */
+static __always_inline bool embryo_acknowledged(const struct hf_embryonic_connection *embryo,
+						const struct packet *packet, __u32 acknowledgement)
+{
+	/* More than the SYN-ACK may be acknowledged at once where the SYN carried data. */
+	__u32 window = embryo->connection.flags & HF_CONNECTION_SYN_DATA ? 0xffff : 0;
+
+	return packet->tcp_flags & TCP_ACK && embryo->connection.flags & HF_CONNECTION_SYN_ACK &&
+	       acknowledgement - embryo->server_sequence <= window;
 }
 
 /*
@@ -191,30 +303,29 @@ static __noinline int connection_nurse(hook_context *context, const struct packe
 {
 	bool reply = embryo->connection.flags & HF_CONNECTION_REPLY, proved = false;
 	struct tcphdr *tcp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
-	struct hf_embryonic_connection *partner;
-	struct hf_flow_key key;
+	__u8 flags = packet->tcp_flags;
 
+	connection_note_fin(&embryo->connection, flags);
 	*connection = embryo->connection;
-	if (packet->tcp_flags & TCP_RST) {
-		connection_forget(packet, connection, now);
-		return CONTINUE;
-	}
-	if (embryo->connection.state == HF_CONNECTION_UNCONFIRMED) {
-		proved = reply || (packet->flow.protocol == IPPROTO_UDP && now != embryo->connection.created);
-	} else if ((void *)(tcp + 1) > packet_end(context)) {
-		return HOOK_DROP;
-	} else if (reply) {
-		connection_partner_key(&key, packet, connection);
-		partner = bpf_map_lookup_elem(&embryonic_connections, &key);
-		if (partner && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
-			partner->server_sequence = bpf_ntohl(tcp->seq) + 1;
-	} else if (!(packet->tcp_flags & TCP_SYN)) {
-		/* More than the SYN-ACK may be acknowledged at once where the SYN carried data (RFC 7413). */
-		proved = packet->tcp_flags & TCP_ACK && embryo->server_sequence &&
-			 bpf_ntohl(tcp->ack_seq) - embryo->server_sequence <= 0xffff;
-		if (!proved) {
-			reason_count(HF_REASON_not_yet_open);
+	if (flags & TCP_RST) {
+		embryo_reset(packet, embryo, now);
+	} else if (packet->flow.protocol == IPPROTO_UDP) {
+		proved = reply || now != embryo->connection.created;
+	} else if (embryo->connection.state == HF_CONNECTION_UNCONFIRMED) {
+		proved = reply && !(flags & TCP_SYN);
+	} else if (embryo->connection.state == HF_CONNECTION_SYN) {
+		if ((void *)(tcp + 1) > packet_end(context)) {
+			reason_count(HF_REASON_malformed);
 			return HOOK_DROP;
+		}
+		if (reply && (flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
+			embryo_note_syn_ack(packet, connection, bpf_ntohl(tcp->seq));
+		} else if (!reply && !(flags & TCP_SYN)) {
+			proved = embryo_acknowledged(embryo, packet, bpf_ntohl(tcp->ack_seq));
+			if (!proved) {
+				reason_count(HF_REASON_not_yet_open);
+				return HOOK_DROP;
+			}
 		}
 	}
 	embryo->connection.last_seen = now;
@@ -225,22 +336,36 @@ static __noinline int connection_nurse(hook_context *context, const struct packe
 	return CONTINUE;
 }
 
-/* Is the tuple between member and client free, or only left over? */
-static __always_inline bool connection_tuple_free(const struct hf_flow_key *key, __u32 virtual_server, __u32 now)
+/*
+ * May this connection have the tuple between member and client? Not while it
+ * is another one's: the member's answers could not be told apart. What is only
+ * left over is removed.
+ */
+static __noinline bool connection_claim_tuple(const struct hf_flow_key *key, const struct packet *packet, __u32 now)
 {
+	const struct hf_embryonic_connection *embryo = bpf_map_lookup_elem(&embryonic_connections, key);
 	const struct hf_connection *other = bpf_map_lookup_elem(&connections, key);
 
-	return !other || other->virtual_server == virtual_server || other->state == HF_CONNECTION_CLOSED ||
-	       connection_expired(other, now);
+	if (embryo && embryo_alive(embryo, now) && embryo->connection.state != HF_CONNECTION_CLOSED &&
+	    !connection_pairs(&embryo->connection, &packet->flow, false))
+		return false;
+	if (!other)
+		return true;
+	if (!connection_pairs(other, &packet->flow, false) && other->state != HF_CONNECTION_CLOSED &&
+	    !connection_expired(other, now))
+		return false;
+	connection_remove(key, other);
+	return true;
 }
 
 /*
  * A packet that belongs to no connection: whose is it, and which member is to
  * have it? CONTINUE: `decision` says so, unless `refused` names a reason.
  */
-static __noinline int connection_place(const struct packet *packet, struct decision *decision,
-				       enum hf_reason *refused, __u32 now)
+static __noinline int connection_place(const struct packet *packet, struct decision *decision, enum hf_reason *refused,
+				       __u32 now)
 {
+	bool midstream = packet->flow.protocol == IPPROTO_TCP && !packet_opens(packet);
 	const struct hf_virtual_server *settings;
 
 	if (!packet->to_virtual)
@@ -252,16 +377,18 @@ static __noinline int connection_place(const struct packet *packet, struct decis
 	*refused = HF_REASON_rejected_reset;
 	if (packet->tcp_flags & TCP_RST)
 		return CONTINUE;
+	/* Every segment in mid-stream has an ACK (RFC 9293, 3.10.7.4). */
+	*refused = HF_REASON_no_connection;
+	if (midstream && !(packet->tcp_flags & TCP_ACK))
+		return CONTINUE;
 	decide(packet, settings, decision, now);
+	if (midstream && !decision->placed)
+		return CONTINUE;
 	*refused = HF_REASON_no_usable_member;
 	if (!decision->member)
 		return CONTINUE;
-	if (packet->flow.protocol == IPPROTO_TCP && !packet_opens(packet)) {
-		*refused = HF_REASON_no_connection;
-		if (!decision->placed)
-			return CONTINUE;
+	if (midstream)
 		reason_count(HF_REASON_connection_rebuilt);
-	}
 	*refused = HF_REASON_COUNT;
 	return CONTINUE;
 }
@@ -274,8 +401,10 @@ static __noinline int connection_conceive(const struct packet *packet, const str
 	struct hf_embryonic_connection embryo = {};
 	struct hf_flow_key key;
 
-	if (!member)
+	if (!member) {
+		reason_count(HF_REASON_no_usable_member);
 		return HOOK_DROP;
+	}
 	__builtin_memcpy(connection->address, member->address, 16);
 	connection->port = member->port ?: packet->flow.destination_port;
 	connection->address_checksum = csum_difference_address(packet->flow.destination, member->address);
@@ -285,10 +414,10 @@ static __noinline int connection_conceive(const struct packet *packet, const str
 	connection->virtual_server = decision->virtual_server;
 	connection->next_hop = member->next_hop;
 	connection->state = packet_opens(packet) ? HF_CONNECTION_SYN : HF_CONNECTION_UNCONFIRMED;
-	connection->flags = 0;
-	connection->route_generation = routes_generation();
-	connection_partner_key(&key, packet, connection);
-	if (!connection_tuple_free(&key, decision->virtual_server, now)) {
+	connection->flags = packet_opens(packet) && packet->payload_length ? HF_CONNECTION_SYN_DATA : 0;
+	connection->route_generation = member->route_generation;
+	connection_partner_key(&key, &packet->flow, connection);
+	if (!connection_claim_tuple(&key, packet, now)) {
 		reason_count(HF_REASON_tuple_in_use);
 		return HOOK_DROP;
 	}

@@ -24,9 +24,10 @@ static __noinline int datapath_find_way(hook_context *context, const struct pack
 					struct hf_connection *connection, struct next_hop_answer *answer)
 {
 	__u16 generation = routes_generation();
+	int reason = next_hop_ask(context, packet, connection, answer);
 
-	if (next_hop_ask(context, packet, connection, answer)) {
-		reason_count(HF_REASON_no_route);
+	if (reason) {
+		reason_count(reason);
 		return HOOK_DROP;
 	}
 	connection->next_hop = answer->index;
@@ -47,8 +48,10 @@ static __always_inline int datapath_write_link(hook_context *context, const stru
 		}
 	}
 	ethernet = packet_data(context);
-	if ((void *)(ethernet + 1) > packet_end(context))
+	if ((void *)(ethernet + 1) > packet_end(context)) {
+		reason_count(HF_REASON_packet_resize);
 		return HOOK_DROP;
+	}
 	__builtin_memcpy(ethernet->h_dest, hop->destination_mac, ETH_ALEN);
 	__builtin_memcpy(ethernet->h_source, hop->source_mac, ETH_ALEN);
 	return CONTINUE;
@@ -100,11 +103,20 @@ static __always_inline int datapath_begin(hook_context *context, const struct pa
 {
 	struct hf_embryonic_connection *embryo = bpf_map_lookup_elem(&embryonic_connections, &packet->flow);
 	enum hf_reason refused = HF_REASON_COUNT;
+	const struct hf_connection *established;
 	struct decision decision = {};
 	int verdict;
 
-	if (embryo && embryo_alive(embryo, now))
+	if (embryo && embryo_has(embryo, packet, now))
 		return connection_nurse(context, packet, embryo, connection, now);
+	if (!packet_opens(packet)) {
+		/* Between the two look-ups another CPU may have established it. */
+		established = bpf_map_lookup_elem(&connections, &packet->flow);
+		if (established && !connection_expired(established, now)) {
+			*connection = *established;
+			return CONTINUE;
+		}
+	}
 	verdict = connection_place(packet, &decision, &refused, now);
 	if (verdict != CONTINUE)
 		return verdict;
@@ -136,6 +148,7 @@ static __always_inline int datapath(hook_context *context)
 		if (verdict != CONTINUE)
 			return verdict;
 		connection = &begun;
+		next_hop_check(context, &packet, connection, now);
 	}
 	return datapath_forward(context, &packet, connection);
 }

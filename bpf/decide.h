@@ -30,35 +30,40 @@ static __always_inline bool decide_query(struct session_query *query, const stru
 	return true;
 }
 
+/*
+ * A segment in mid-stream, whose connection was lost, is only given to whoever
+ * had it: a live session or a hash names that member; nobody else is chosen.
+ */
 static __noinline void decide(const struct packet *packet, const struct hf_virtual_server *settings,
 			      struct decision *decision, __u32 now)
 {
+	bool datagram = packet->flow.protocol == IPPROTO_UDP, fresh = datagram || packet_opens(packet);
 	__u32 rule_id = settings->rule;
 	const struct hf_rule *rule = bpf_map_lookup_elem(&rules, &rule_id);
 	__u32 type = rule ? rule->type : HF_RULE_NONE;
 	struct session_query query;
 
-	decision->placed = false;
+	decision->placed = true;
 	if (type == HF_RULE_SOURCE_ADDRESS_HASH || type == HF_RULE_SOURCE_ADDRESS_PORT_HASH) {
 		decision->member = select_by_hash(
 			settings->pool, source_address_hash(packet, type == HF_RULE_SOURCE_ADDRESS_PORT_HASH));
-		decision->placed = true;
 		return;
 	}
 	query.now = now;
 	if (decide_query(&query, settings, decision->virtual_server, packet->flow.source, packet->ipv4)) {
 		decision->member = session_find(&query);
-		if (decision->member) {
-			decision->placed = true;
+		if (!decision->member && fresh)
+			decision->member = session_proposed(&query, decision->virtual_server, datagram);
+		if (decision->member)
 			return;
-		}
 	}
-	if (settings->method == HF_METHOD_SOURCE_HASH) {
+	if (settings->method == HF_METHOD_SOURCE_HASH && (fresh || type == HF_RULE_NONE)) {
 		decision->member = select_by_hash(settings->pool, source_address_hash(packet, false));
-		decision->placed = type == HF_RULE_NONE;
 	} else {
-		decision->member = select_by_turn(settings->pool);
+		decision->placed = false;
+		if (fresh)
+			decision->member = select_by_turn(settings->pool);
 	}
-	if (decision->member && type == HF_RULE_SOURCE_ADDRESS)
-		session_propose(&query, decision->member);
+	if (fresh && decision->member && type == HF_RULE_SOURCE_ADDRESS)
+		decision->member = session_propose(&query, decision->virtual_server, decision->member);
 }

@@ -16,12 +16,22 @@ struct sweep_walk {
 	__u64 deleted;
 };
 
+static __always_inline bool sweep_orphan(__u32 virtual_server, __u32 member_id)
+{
+	const struct hf_virtual_server *settings = service_settings(virtual_server);
+	const struct hf_member *member = member_get(member_id);
+
+	return !settings || !settings->pool || !member || member->state == HF_MEMBER_ABSENT;
+}
+
 /* Does the order name this entry, whatever its age? */
 static __always_inline bool sweep_named(const struct sweep_walk *walk, __u32 virtual_server, __u32 member)
 {
 	switch (walk->filter) {
 	case HF_SWEEP_ALL:
 		return true;
+	case HF_SWEEP_ORPHANS:
+		return sweep_orphan(virtual_server, member);
 	case HF_SWEEP_VIRTUAL_SERVER:
 		return virtual_server == walk->id;
 	case HF_SWEEP_MEMBER:
@@ -81,8 +91,8 @@ static long sweep_connection(void *map, const struct hf_flow_key *key, struct hf
 	return 0;
 }
 
-static long sweep_embryonic_connection(void *map, const struct hf_flow_key *key,
-				       struct hf_embryonic_connection *embryo, struct sweep_walk *walk)
+static long sweep_embryonic_connection(void *map, const struct hf_flow_key *key, struct hf_embryonic_connection *embryo,
+				       struct sweep_walk *walk)
 {
 	if (sweep_named(walk, embryo->connection.virtual_server, embryo->connection.member) ||
 	    !embryo_alive(embryo, walk->now))
@@ -103,8 +113,9 @@ int sweep_sessions(struct hf_sweep *order)
 	struct sweep_walk walk = {};
 
 	sweep_begin(&walk, order);
-	bpf_for_each_map_elem(&sessions, sweep_session, &walk, 0);
+	/* What could still become a session goes first. */
 	bpf_for_each_map_elem(&embryonic_sessions, sweep_embryonic_session, &walk, 0);
+	bpf_for_each_map_elem(&sessions, sweep_session, &walk, 0);
 	order->alive = walk.alive;
 	order->deleted = walk.deleted;
 	return 0;
@@ -116,8 +127,8 @@ int sweep_connections(struct hf_sweep *order)
 	struct sweep_walk walk = {};
 
 	sweep_begin(&walk, order);
-	bpf_for_each_map_elem(&connections, sweep_connection, &walk, 0);
 	bpf_for_each_map_elem(&embryonic_connections, sweep_embryonic_connection, &walk, 0);
+	bpf_for_each_map_elem(&connections, sweep_connection, &walk, 0);
 	order->alive = walk.alive;
 	order->deleted = walk.deleted;
 	return 0;

@@ -40,7 +40,7 @@ static __always_inline void routes_changed(void)
 
 /*
  * Ask the FIB for the way of a packet, as it will be when `connection` has
- * translated it. 0 if there is one.
+ * translated it. 0 if there is one, otherwise the reason (too_big, no_route).
  */
 static __noinline int next_hop_ask(hook_context *context, const struct packet *packet,
 				   const struct hf_connection *connection, struct next_hop_answer *answer)
@@ -64,7 +64,7 @@ static __noinline int next_hop_ask(hook_context *context, const struct packet *p
 	}
 	result = bpf_fib_lookup(context, &fib, sizeof(fib), 0);
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return -1;
+		return result == BPF_FIB_LKUP_RET_FRAG_NEEDED ? HF_REASON_too_big : HF_REASON_no_route;
 	__builtin_memset(answer, 0, sizeof(*answer));
 	answer->hop.interface = fib.ifindex;
 	answer->hop.mtu = fib.mtu_result ?: ~0U;
@@ -82,27 +82,42 @@ static __noinline int next_hop_ask(hook_context *context, const struct packet *p
 }
 
 /*
- * Once a second, for one connection of each next hop: does the FIB still agree?
- * Only an answer with a neighbour in it counts: silence changes nothing.
+ * Once a second for one connection of each next hop, and for each connection and
+ * member once after routes have changed: does the FIB still agree?
  */
 static __noinline void next_hop_check(hook_context *context, const struct packet *packet,
 				      struct hf_connection *connection, __u32 now)
 {
-	__u32 index = connection->next_hop;
+	__u32 index = connection->next_hop, member_id = connection->member;
 	__u16 generation = routes_generation();
+	bool changed = connection->route_generation != generation;
 	struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
 	struct next_hop_answer answer;
+	struct hf_member *member;
 
 	if (!hop || !index)
 		return; /* not known: asked for with every packet anyway */
-	if (hop->checked_at == now && connection->route_generation == generation)
+	if (hop->checked_at == now && !changed)
 		return;
 	hop->checked_at = now;
 	connection->route_generation = generation;
-	if (next_hop_ask(context, packet, connection, &answer) || !answer.resolved || answer.index == index)
+	if (next_hop_ask(context, packet, connection, &answer))
+		return; /* no answer at all: what was good is as good as anything */
+	if (!answer.resolved && !changed)
 		return;
-	reason_count(HF_REASON_next_hop_changed);
-	connection->next_hop = answer.index;
-	if (connection->route_generation == routes_generation())
+	if (answer.index != index) {
+		reason_count(HF_REASON_next_hop_changed);
+		connection->next_hop = answer.index;
+	}
+	if (connection->flags & HF_CONNECTION_REPLY)
+		member = NULL;
+	else
+		member = bpf_map_lookup_elem(&members, &member_id);
+	if (member && member->next_hop == index) {
+		member->next_hop = answer.index;
+		member->route_generation = generation;
+	}
+	/* Nobody has told of this change: all others have to look for themselves. */
+	if (answer.index != index && !changed)
 		routes_changed();
 }

@@ -17,7 +17,7 @@ typedef struct __sk_buff hook_context;
 #define HOOK_DROP TC_ACT_SHOT
 #define HOOK_HAS_LOWER_HOOK false
 
-/* As many bytes as the longest headers that are parsed. */
+/* What is made linear: all that is parsed lies within (TRANSPORT_OFFSET_MASK). */
 #define PACKET_HEADERS 256
 
 static __always_inline void *packet_data(const hook_context *context)
@@ -83,10 +83,15 @@ static __always_inline bool packet_checksum_is_partial(hook_context *context, __
 	__u16 before, after;
 
 	if (bpf_skb_load_bytes(context, offset, &before, sizeof(before)) ||
-	    bpf_l4_csum_replace(context, offset, 0, 1, 0) ||
-	    bpf_skb_load_bytes(context, offset, &after, sizeof(after)))
+	    bpf_l4_csum_replace(context, offset, 0, 1, 0) || bpf_skb_load_bytes(context, offset, &after, sizeof(after)))
 		return false;
 	return before == after;
+}
+
+/* Hardware's sum over the whole packet (CHECKSUM_COMPLETE), where it gave one, follows. */
+static __always_inline void packet_note_change(hook_context *context, __u32 difference)
+{
+	bpf_csum_update(context, difference);
 }
 
 static __always_inline int packet_shrink(hook_context *context, __u32 length)

@@ -33,9 +33,7 @@ static __always_inline __u32 packet_interface(const hook_context *context)
 }
 
 /* Headers are always in the linear part of an XDP buffer. */
-static __always_inline void packet_linearize(hook_context *context)
-{
-}
+static __always_inline void packet_linearize(hook_context *context) {}
 
 /* All bytes, also those of fragments behind the linear part. */
 static __noinline __u32 packet_length(hook_context *context)
@@ -72,6 +70,9 @@ static __always_inline bool packet_checksum_is_partial(hook_context *context, __
 {
 	return false;
 }
+
+/* Bytes that no checksum in the packet covers have changed by this sum. */
+static __always_inline void packet_note_change(hook_context *context, __u32 difference) {}
 
 /* Cut the packet to `length` bytes. */
 static __always_inline int packet_shrink(hook_context *context, __u32 length)

@@ -19,7 +19,7 @@
 
 /* Bounds of the offsets, as masks, which the verifier can follow through the stack. */
 #define NETWORK_OFFSET_MASK 0x1f
-#define TRANSPORT_OFFSET_MASK 0xfff
+#define TRANSPORT_OFFSET_MASK 0xff
 
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
 
@@ -28,6 +28,7 @@ struct packet {
 	__u32 network; /* offsets from the start of the frame */
 	__u32 transport;
 	__u32 network_length; /* header and payload */
+	__u32 payload_length; /* behind the transport header */
 	__u8 ipv4;
 	__u8 tags;
 	__u8 to_virtual; /* the destination may be a virtual address */
@@ -45,10 +46,16 @@ static __always_inline bool packet_opens(const struct packet *packet)
 	return (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 }
 
-/* A packet that cannot be balanced: the reason matters only to virtual addresses. */
-static __always_inline int parse_refuse(const struct packet *packet, enum hf_reason reason)
+/*
+ * A packet that cannot be balanced: the reason matters only to virtual addresses.
+ * The filter may have taken another address for one, so ask exactly.
+ */
+static __noinline int parse_refuse(const struct packet *packet, enum hf_reason reason)
 {
-	if (!packet->to_virtual)
+	struct hf_service_key key = {};
+
+	__builtin_memcpy(key.address, packet->flow.destination, sizeof(key.address));
+	if (!packet->to_virtual || !bpf_map_lookup_elem(&virtual_servers, &key))
 		return HOOK_PASS;
 	reason_count(reason);
 	return HOOK_DROP;
@@ -92,6 +99,13 @@ static __always_inline void address_from_ipv6(__u8 *address, const struct in6_ad
 
 	word[0] = ((const __u64 *)ipv6)[0];
 	word[1] = ((const __u64 *)ipv6)[1];
+}
+
+static __always_inline bool address_is_mapped(const __u8 *address)
+{
+	const __u64 *word = (const __u64 *)address;
+
+	return !word[0] && (__u32)word[1] == bpf_htonl(0xffff);
 }
 
 /* Returns the transport protocol, 0 with `verdict` set otherwise. */
@@ -144,14 +158,17 @@ static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *pac
 	packet->ipv4 = false;
 	address_from_ipv6(packet->flow.source, &ip->saddr);
 	address_from_ipv6(packet->flow.destination, &ip->daddr);
+	/* On a wire a mapped address is nobody's; here it would be an IPv4 one. */
+	if (address_is_mapped(packet->flow.source) || address_is_mapped(packet->flow.destination))
+		return 0;
 	if (!parse_addresses_matter(packet))
 		return 0;
 	if (ip->version != 6) {
 		*verdict = parse_refuse(packet, HF_REASON_malformed);
 		return 0;
 	}
-	packet->network_length = packet_network_length(context, packet->network + sizeof(*ip), bpf_ntohs(ip->payload_len)) +
-				 sizeof(*ip);
+	packet->network_length =
+		packet_network_length(context, packet->network + sizeof(*ip), bpf_ntohs(ip->payload_len)) + sizeof(*ip);
 	protocol = ip->nexthdr;
 	offset = packet->network + sizeof(*ip);
 
@@ -199,7 +216,7 @@ static __always_inline bool parse_ports(hook_context *context, struct packet *pa
 	struct tcphdr *tcp = transport;
 	struct udphdr *udp = transport;
 
-	if (packet->transport > TRANSPORT_OFFSET_MASK)
+	if (packet->transport > TRANSPORT_OFFSET_MASK - sizeof(*tcp))
 		return false;
 	/* What the network header promises must be there. */
 	if (unlikely(packet_data(context) + (payload_end & 0xffff) > packet_end(context) || payload_end > 0xffff) &&
@@ -212,6 +229,7 @@ static __always_inline bool parse_ports(hook_context *context, struct packet *pa
 			return false;
 		flow_set_ports(&packet->flow, transport, protocol);
 		packet->tcp_flags = ((__u8 *)tcp)[13];
+		packet->payload_length = payload_end - packet->transport - tcp->doff * 4;
 		return true;
 	}
 	if ((void *)(udp + 1) > packet_end(context))
@@ -221,6 +239,7 @@ static __always_inline bool parse_ports(hook_context *context, struct packet *pa
 		return false;
 	flow_set_ports(&packet->flow, transport, protocol);
 	packet->tcp_flags = 0;
+	packet->payload_length = bpf_ntohs(udp->len) - sizeof(*udp);
 	return true;
 }
 

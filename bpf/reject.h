@@ -26,7 +26,7 @@ static __noinline int reject_with_reset(hook_context *context, const struct pack
 	struct tcphdr reset = {};
 	struct ethhdr *ethernet;
 	struct tcphdr *tcp;
-	__u32 length, sum;
+	__u32 sum;
 
 	if ((void *)(old + 1) > packet_end(context))
 		return HOOK_DROP;
@@ -37,9 +37,8 @@ static __noinline int reject_with_reset(hook_context *context, const struct pack
 	if (old->ack) {
 		reset.seq = old->ack_seq;
 	} else {
-		length = packet->network + packet->network_length - packet->transport - old->doff * 4;
 		reset.ack = 1;
-		reset.ack_seq = bpf_htonl(bpf_ntohl(old->seq) + length + old->syn + old->fin);
+		reset.ack_seq = bpf_htonl(bpf_ntohl(old->seq) + packet->payload_length + old->syn + old->fin);
 	}
 	/* The pseudo header of the answer has the same sum as that of the question. */
 	sum = csum_words(0, packet->flow.source + (packet->ipv4 ? 12 : 0), packet->ipv4 ? 4 : 16);

@@ -23,8 +23,7 @@ static __always_inline bool member_honours_session(__u32 id, __u32 pool)
 {
 	const struct hf_member *member = member_get(id);
 
-	return member && member->pool == pool &&
-	       (member->state == HF_MEMBER_UP || member->state == HF_MEMBER_DRAINING);
+	return member && member->pool == pool && (member->state == HF_MEMBER_UP || member->state == HF_MEMBER_DRAINING);
 }
 
 static __always_inline struct hf_selection_table selection_table(const struct hf_selection_table *table)
@@ -45,8 +44,14 @@ static __always_inline __u32 selection_slot(struct hf_selection_table table, __u
 	return member ? *member : 0;
 }
 
+/*
+ * The two below are global functions: the verifier looks at each once, by itself,
+ * and not again with every state in which it is called (their loops would cost it
+ * hundreds of thousands of instructions).
+ */
+
 /* Smooth weighted round robin: the daemon has laid the turns out, one counter serves all CPUs. */
-static __noinline __u32 select_by_turn(__u32 pool_id)
+__noinline __u32 select_by_turn(__u32 pool_id)
 {
 	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
 	__u32 *turn = bpf_map_lookup_elem(&pool_turns, &pool_id);
@@ -72,7 +77,7 @@ static __noinline __u32 select_by_turn(__u32 pool_id)
  * keeps its slots: only its own clients go elsewhere, each to a choice that is
  * itself a hash, and they come back with it.
  */
-static __noinline __u32 select_by_hash(__u32 pool_id, __u64 hash)
+__noinline __u32 select_by_hash(__u32 pool_id, __u64 hash)
 {
 	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
 	struct hf_selection_table table, rotation;

@@ -4,8 +4,8 @@
 
 #include "parse.h"
 
-/* The range that holds `port`, in a sorted run of `count` from `first`. */
-static __always_inline __u32 service_search_ranges(__u32 first, __u32 count, __u16 port)
+/* The range that holds `port`, in a sorted run of `count` from `first`. Global: verified once. */
+__noinline __u32 service_search_ranges(__u32 first, __u32 count, __u16 port)
 {
 	for (int step = 0; step <= HF_PORT_RANGE_STEPS && count; step++) {
 		__u32 middle = first + count / 2;
@@ -42,8 +42,7 @@ static __always_inline __u32 service_find(const struct packet *packet)
 	service = bpf_map_lookup_elem(&virtual_servers, &key);
 	if (!service)
 		return 0;
-	return service_search_ranges(service->first_range, service->ranges,
-				     bpf_ntohs(packet->flow.destination_port));
+	return service_search_ranges(service->first_range, service->ranges, bpf_ntohs(packet->flow.destination_port));
 }
 
 static __always_inline const struct hf_virtual_server *service_settings(__u32 virtual_server)

@@ -26,51 +26,38 @@ static __always_inline bool session_alive(const struct hf_session *session, __u3
 	return seen != HF_SESSION_DEAD && (__s32)(now - seen) <= (__s32)timeout;
 }
 
-/* False if the sweeper was first. */
+/* False if the sweeper was first. Another CPU that refreshes it at the same moment is no loss. */
 static __always_inline bool session_refresh(struct hf_session *session, __u32 now)
 {
 	__u32 seen = session->last_seen;
 
 	if (seen == now)
 		return true;
-	return seen != HF_SESSION_DEAD && __sync_val_compare_and_swap(&session->last_seen, seen, now) == seen;
+	return seen != HF_SESSION_DEAD &&
+	       __sync_val_compare_and_swap(&session->last_seen, seen, now) != HF_SESSION_DEAD;
 }
 
-/*
- * The member that the table gives for `key`, 0 if it gives none: a live session
- * whose member takes sessions, or that of a client whose handshake is under way.
- */
+/* The member of a live session that takes sessions; 0 if there is none. */
 static __noinline __u32 session_find(const struct session_query *query)
 {
 	struct hf_session *session = bpf_map_lookup_elem(&sessions, &query->key);
 	__u32 member;
 
-	if (session) {
-		if (!session_alive(session, query->timeout, query->now)) {
-			reason_count(HF_REASON_session_expired);
-		} else if (!member_honours_session(session->member, query->pool)) {
-			reason_count(HF_REASON_session_moved);
-		} else {
-			member = session->member;
-			if (session_refresh(session, query->now)) {
-				__sync_fetch_and_add(&session->hits, 1);
-				return member;
-			}
-		}
+	if (!session)
+		return 0;
+	if (!session_alive(session, query->timeout, query->now)) {
+		reason_count(HF_REASON_session_expired);
+		return 0;
 	}
-	session = bpf_map_lookup_elem(&embryonic_sessions, &query->key);
-	if (session && session_alive(session, HF_EMBRYONIC_TIMEOUT, query->now) &&
-	    member_takes_new(session->member, query->pool))
-		return session->member;
-	return 0;
-}
-
-/* A choice that becomes a session when the client has proved itself. */
-static __always_inline void session_propose(const struct session_query *query, __u32 member)
-{
-	struct hf_session session = {.member = member, .created = query->now, .last_seen = query->now};
-
-	bpf_map_update_elem(&embryonic_sessions, &query->key, &session, BPF_ANY);
+	if (!member_honours_session(session->member, query->pool)) {
+		reason_count(HF_REASON_session_moved);
+		return 0;
+	}
+	member = session->member;
+	if (!session_refresh(session, query->now))
+		return 0;
+	__sync_fetch_and_add(&session->hits, 1);
+	return member;
 }
 
 /* The client has proved itself: its connection goes to `member`. */
@@ -82,12 +69,60 @@ static __noinline void session_record(const struct session_query *query, __u32 v
 	if (session && session_alive(session, query->timeout, query->now) &&
 	    member_honours_session(session->member, query->pool) && session_refresh(session, query->now))
 		return; /* it was there, or a parallel connection of the client was first: that one counts */
-	bpf_map_update_elem(&sessions, &query->key, &fresh, session ? BPF_ANY : BPF_NOEXIST);
+	if (!member_honours_session(member, query->pool))
+		return; /* taken out of service during the handshake */
+	if (!bpf_map_update_elem(&sessions, &query->key, &fresh, session ? BPF_ANY : BPF_NOEXIST))
+		session_count(virtual_server, member);
 	bpf_map_delete_elem(&embryonic_sessions, &query->key);
-	session_count(virtual_server, member);
 }
 
-/* A packet of the client came on a bound connection. */
+/*
+ * The member that a client was given whose handshake is still under way. Where
+ * datagrams prove a client by going on (see connection.h), a proposal of an
+ * earlier second becomes a session.
+ */
+static __noinline __u32 session_proposed(const struct session_query *query, __u32 virtual_server, bool datagram)
+{
+	const struct hf_session *session = bpf_map_lookup_elem(&embryonic_sessions, &query->key);
+	__u32 member;
+
+	if (!session || !session_alive(session, HF_EMBRYONIC_TIMEOUT, query->now) ||
+	    !member_takes_new(session->member, query->pool))
+		return 0;
+	member = session->member;
+	if (datagram && session->created != query->now)
+		session_record(query, virtual_server, member);
+	return member;
+}
+
+/*
+ * A choice that becomes a session when the client has proved itself. Returns the
+ * member that the client is to have: of parallel choices the first one's.
+ */
+static __always_inline __u32 session_propose(const struct session_query *query, __u32 virtual_server, __u32 member)
+{
+	struct hf_session session = {.member = member, .created = query->now, .last_seen = query->now};
+	__u32 first;
+
+	if (!bpf_map_update_elem(&embryonic_sessions, &query->key, &session, BPF_NOEXIST))
+		return member;
+	first = session_proposed(query, virtual_server, false);
+	if (first)
+		return first;
+	bpf_map_update_elem(&embryonic_sessions, &query->key, &session, BPF_ANY);
+	return member;
+}
+
+/* The member refused: the client's next attempt is decided anew. */
+static __always_inline void session_withdraw(const struct session_query *query, __u32 member)
+{
+	const struct hf_session *session = bpf_map_lookup_elem(&embryonic_sessions, &query->key);
+
+	if (session && session->member == member)
+		bpf_map_delete_elem(&embryonic_sessions, &query->key);
+}
+
+/* A packet of a bound connection: its client is there. */
 static __always_inline void session_touch(const struct session_query *query)
 {
 	struct hf_session *session = bpf_map_lookup_elem(&sessions, &query->key);

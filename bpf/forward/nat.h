@@ -38,6 +38,8 @@ static __always_inline bool nat_network_ipv6(hook_context *context, const struct
 	else
 		__builtin_memcpy(&ip->daddr, connection->address, 16);
 	ip->hop_limit--;
+	/* No header checksum takes the changes up. */
+	packet_note_change(context, connection->address_checksum + (__u16)~bpf_htons(1));
 	return true;
 }
 
@@ -50,14 +52,16 @@ static __always_inline int nat_translate(hook_context *context, const struct pac
 	struct udphdr *udp;
 	struct tcphdr *tcp;
 
-	if (!(packet->ipv4 ? nat_network_ipv4(context, packet, connection, reply) :
-			     nat_network_ipv6(context, packet, connection, reply))) {
+	if (!(packet->ipv4 ? nat_network_ipv4(context, packet, connection, reply)
+			   : nat_network_ipv6(context, packet, connection, reply))) {
 		reason_count(HF_REASON_hop_limit);
 		return HOOK_DROP;
 	}
 	udp = packet_data(context) + offset;
-	if ((void *)(udp + 1) > packet_end(context))
+	if ((void *)(udp + 1) > packet_end(context)) {
+		reason_count(HF_REASON_malformed);
 		return HOOK_DROP;
+	}
 	/* The ports are in the same place in both protocols. Both are written: the value is computed, not the place. */
 	udp->source = reply ? connection->port : packet->flow.source_port;
 	udp->dest = reply ? packet->flow.destination_port : connection->port;
@@ -67,8 +71,10 @@ static __always_inline int nat_translate(hook_context *context, const struct pac
 		return CONTINUE;
 	}
 	tcp = (void *)udp;
-	if ((void *)(tcp + 1) > packet_end(context))
+	if ((void *)(tcp + 1) > packet_end(context)) {
+		reason_count(HF_REASON_malformed);
 		return HOOK_DROP;
+	}
 	packet_update_l4_checksum(context, offset + offsetof(struct tcphdr, check), &tcp->check,
 				  connection->address_checksum, old_port, connection->port, false);
 	return CONTINUE;

@@ -53,10 +53,13 @@ enum hf_member_state {
 	HF_MEMBER_DISABLED = 3, /* bound connections only; sessions move */
 };
 
-/* virtual_servers: what a packet is looked up by. */
+/*
+ * virtual_servers: what a packet is looked up by. Port 0 is the entry of the
+ * address's port ranges; port and protocol 0 say that the address is virtual.
+ */
 struct hf_service_key {
 	__u8 address[16];
-	__be16 port; /* 0: the entry of the address's port ranges */
+	__be16 port;
 	__u8 protocol;
 	__u8 pad;
 };
@@ -125,11 +128,12 @@ HF_SIZE(hf_pool, 80);
 struct hf_member {
 	__u8 address[16];
 	__be16 port; /* 0: the port that the client used */
-	__u8 state;  /* enum hf_member_state; stored alone, never with the rest */
+	__u8 state;  /* enum hf_member_state */
 	__u8 pad;
 	__u32 pool;
-	__u32 next_hop;
-	__u32 pad2;
+	__u32 next_hop;         /* these two belong to the neighbour mirror and the data path */
+	__u16 route_generation; /* of `routes` when next_hop was found */
+	__u16 pad2;
 	char name[HF_NAME_LENGTH + 1];
 };
 HF_SIZE(hf_member, 96);
@@ -194,9 +198,11 @@ enum hf_connection_state {
 };
 
 enum {
-	HF_CONNECTION_REPLY = 1,       /* this entry is the direction member -> client */
+	HF_CONNECTION_REPLY = 1, /* this entry is the direction member -> client */
 	HF_CONNECTION_CLIENT_FIN = 2,
 	HF_CONNECTION_MEMBER_FIN = 4,
+	HF_CONNECTION_SYN_DATA = 8, /* embryonic: the SYN carried data (RFC 7413) */
+	HF_CONNECTION_SYN_ACK = 16, /* embryonic: server_sequence is known */
 };
 
 /*
@@ -220,7 +226,7 @@ HF_SIZE(hf_connection, 40);
 
 struct hf_embryonic_connection {
 	struct hf_connection connection;
-	__u32 server_sequence; /* host order: what the client's ACK must acknowledge; 0: no SYN-ACK yet */
+	__u32 server_sequence; /* host order: what the client's ACK must acknowledge */
 };
 HF_SIZE(hf_embryonic_connection, 44);
 
@@ -280,15 +286,16 @@ HF_SIZE(hf_routes, 4);
 /* What the in-kernel sweeper is told, and what it found: the context of its programs. */
 enum hf_sweep_filter {
 	HF_SWEEP_EXPIRED = 0,
-	HF_SWEEP_VIRTUAL_SERVER = 1, /* everything of one virtual server */
-	HF_SWEEP_MEMBER = 2,         /* everything of one member */
-	HF_SWEEP_ALL = 3,
+	HF_SWEEP_ORPHANS = 1,        /* and what belongs to objects that are gone */
+	HF_SWEEP_VIRTUAL_SERVER = 2, /* and everything of one virtual server */
+	HF_SWEEP_MEMBER = 3,         /* and everything of one member */
+	HF_SWEEP_ALL = 4,
 };
 
 struct hf_sweep {
-	__u32 filter; /* in */
-	__u32 id;     /* in: of the virtual server or member */
-	__u64 alive;  /* out */
+	__u32 filter;  /* in */
+	__u32 id;      /* in: of the virtual server or member */
+	__u64 alive;   /* out */
 	__u64 deleted; /* out */
 };
 HF_SIZE(hf_sweep, 24);

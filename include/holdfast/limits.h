@@ -23,7 +23,7 @@ enum {
 	HF_PORT_RANGES = 65536,
 	HF_PORT_RANGE_STEPS = 10,
 	/* Choices of a hash that are tried before any usable member is taken. */
-	HF_HASH_ATTEMPTS = 8,
+	HF_HASH_ATTEMPTS = 32,
 	/* Members that a rotation passes over before it gives up. */
 	HF_ROTATION_ATTEMPTS = 16,
 
@@ -33,7 +33,7 @@ enum {
 	/* Seconds. */
 	HF_EMBRYONIC_TIMEOUT = 60,
 	HF_HALF_CLOSED_TIMEOUT = 120,
-	HF_CLOSED_TIMEOUT = 10,
+	HF_CLOSED_TIMEOUT = 30,
 
 	HF_WEIGHT_MIN = 1,
 	HF_WEIGHT_MAX = 256,

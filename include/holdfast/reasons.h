@@ -34,7 +34,8 @@
 	REASON(session_expired, fallback, "the session was older than its timeout: decided anew")                      \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \
 	REASON(next_hop_fib, fallback, "the next hop was not in the mirror: the routing table was asked")              \
-	REASON(next_hop_stack, fallback, "XDP left the packet to TC: its next hop is not resolved, or not reachable by XDP") \
+	REASON(next_hop_stack, fallback,                                                                               \
+	       "XDP left the packet to TC: its next hop is not resolved, or not reachable by XDP")                     \
 	REASON(next_hop_neighbour, fallback, "TC let the kernel resolve the neighbour")                                \
 	REASON(next_hop_changed, fallback, "a connection follows a changed route or neighbour")
 

@@ -9,8 +9,8 @@
 #include <linux/pkt_cls.h>
 #include <linux/types.h>
 
-#include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #define HEADERS 80 /* Ethernet, IPv6, TCP: 74; the packets are longer than this */
 

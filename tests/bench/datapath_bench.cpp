@@ -2,9 +2,9 @@
 // Nanoseconds a packet, by BPF_PROG_TEST_RUN: what the program itself costs, with
 // the packet restored before each run and the cost of doing so subtracted. The
 // least of the runs says what the code costs, the median what the machine adds.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <bpf/libbpf.h>
+#include <CLI/CLI.hpp>
 #include <cstring>
 #include <ctime>
 #include <fmt/format.h>
@@ -14,8 +14,10 @@
 #include "bench_wrapper.skel.h"
 #include "support/testbed.h"
 
-namespace holdfast::test {
-namespace {
+namespace holdfast::test
+{
+namespace
+{
 
 constexpr uint32_t flow_counts[] = {1, 4096, 524288};
 constexpr int rounds = 9;
@@ -39,7 +41,8 @@ struct Case {
 	double least, median;
 };
 
-class Bench {
+class Bench
+{
 public:
 	Bench() : bed_(config)
 	{
@@ -81,10 +84,12 @@ Bytes Bench::frame(bool ipv4, bool reply, uint8_t flags, uint32_t acknowledgemen
 	tcp.source = reply ? 8080 : client;
 	tcp.destination = reply ? client : 80;
 	if (ipv4)
-		return Ethernet{} / Ipv4{.source = reply ? "10.0.2.11" : "10.16.0.0",
-					 .destination = reply ? "10.16.0.0" : "192.0.2.10"} /
+		return Ethernet{} /
+		       Ipv4{.source = reply ? "10.0.2.11" : "10.16.0.0",
+			    .destination = reply ? "10.16.0.0" : "192.0.2.10"} /
 		       tcp / Payload(64);
-	return Ethernet{} / Ipv6{.source = reply ? "fd00::11" : "fd00:1::", .destination = reply ? "fd00:1::" : "2001:db8::10"} /
+	return Ethernet{} /
+	       Ipv6{.source = reply ? "fd00::11" : "fd00:1::", .destination = reply ? "fd00:1::" : "2001:db8::10"} /
 	       tcp / Payload(64);
 }
 
@@ -158,7 +163,8 @@ void Bench::establish(bool ipv4, uint32_t flows)
 	once(Hook::xdp, first, flows);
 	auto counted = bed_.maps->sweep_connections(HF_SWEEP_EXPIRED);
 	if (!counted || counted->alive != flows)
-		throw std::runtime_error(fmt::format("{} of {} flows established", counted ? counted->alive : 0, flows));
+		throw std::runtime_error(
+			fmt::format("{} of {} flows established", counted ? counted->alive : 0, flows));
 }
 
 void Bench::one_armed(bool yes)
@@ -189,8 +195,14 @@ Case Bench::measure(const std::string &name, Hook hook, bool ipv4, const Shape &
 		samples.push_back(std::max(0.0, once(hook, shape, repeat) - wrapper));
 	}
 	std::sort(samples.begin(), samples.end());
-	return {name, hook == Hook::xdp ? "xdp" : "tc", ipv4 ? "ipv4" : "ipv6", shape.reply ? "reply" : "forward",
-		redirect || hook == Hook::tc ? "redirect" : "tx", shape.flows, samples.front(), samples[rounds / 2]};
+	return {name,
+		hook == Hook::xdp ? "xdp" : "tc",
+		ipv4 ? "ipv4" : "ipv6",
+		shape.reply ? "reply" : "forward",
+		redirect || hook == Hook::tc ? "redirect" : "tx",
+		shape.flows,
+		samples.front(),
+		samples[rounds / 2]};
 }
 
 std::vector<Case> Bench::run(bool quick, const std::string &only)
@@ -207,7 +219,8 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 		for (const uint32_t flows : flow_counts) {
 			if (quick && flows > 4096)
 				continue;
-			const Shape data{frame(ipv4, false, ack, 8), flows}, reply{frame(ipv4, true, ack, 8), flows, true};
+			const Shape data{frame(ipv4, false, ack, 8), flows},
+				reply{frame(ipv4, true, ack, 8), flows, true};
 			Shape known{frame(ipv4, false, syn, 0), flows};
 			Shape nobody{frame(ipv4, false, ack, 8), flows};
 

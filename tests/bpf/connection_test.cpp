@@ -5,10 +5,13 @@
 #include "bpf/datapath_test.h"
 #include "datapath/encode.h"
 
-namespace holdfast::test {
-namespace {
+namespace holdfast::test
+{
+namespace
+{
 
-class Connection : public DatapathTest {
+class Connection : public DatapathTest
+{
 protected:
 	const std::string rule = "  - {name: by-address, type: source-address, timeout: 100}\n";
 	const std::string sticky = "port: 80, protocol: tcp, persistence: by-address";
@@ -22,8 +25,10 @@ protected:
 	{
 		Counts counts;
 
-		EXPECT_TRUE(bed.maps->connections.each([&](const auto &, const auto &) { return ++counts.connections > 0; }));
-		EXPECT_TRUE(bed.maps->embryonic_connections.each([&](const auto &, const auto &) { return ++counts.embryonic > 0; }));
+		EXPECT_TRUE(bed.maps->connections.each(
+			[&](const auto &, const auto &) { return ++counts.connections > 0; }));
+		EXPECT_TRUE(bed.maps->embryonic_connections.each(
+			[&](const auto &, const auto &) { return ++counts.embryonic > 0; }));
 		return counts;
 	}
 
@@ -53,7 +58,10 @@ protected:
 		return state == -1 ? 0 : state;
 	}
 
-	Packet forward(uint8_t flags, uint16_t port = 40000) const { return tcp(client(), port, vip(), 80, flags, 1001, 5001); }
+	Packet forward(uint8_t flags, uint16_t port = 40000) const
+	{
+		return tcp(client(), port, vip(), 80, flags, 1001, 5001);
+	}
 	Packet reply(int from, uint8_t flags, uint16_t port = 40000) const
 	{
 		return tcp(member(from), 8080, client(), port, flags, 5001, 1001);
@@ -121,8 +129,8 @@ TEST_P(Connection, AFloodOfSynsPushesOutNothingThatIsEstablished)
 	for (int number = 1; number <= 50; number++)
 		ASSERT_NE(connect(bed, client(number), 40000), 0);
 	for (uint32_t i = 0; i < 100000; i++) {
-		const std::string attacker = ipv4() ? fmt::format("10.{}.{}.{}", 64 + (i >> 16), i >> 8 & 255, i & 255) :
-						      fmt::format("fd00:a::{:x}:{:x}", i >> 16, i & 0xffff);
+		const std::string attacker = ipv4() ? fmt::format("10.{}.{}.{}", 64 + (i >> 16), i >> 8 & 255, i & 255)
+						    : fmt::format("fd00:a::{:x}:{:x}", i >> 16, i & 0xffff);
 		bed.run(hook(), tcp(attacker, 1024, vip(), 80, syn));
 	}
 	EXPECT_EQ(count(bed).connections, 100U);
@@ -135,11 +143,13 @@ TEST_P(Connection, AFloodOfAcksOrDatagramsMakesNoConnections)
 {
 	std::string yaml = config("port: 80, protocol: tcp, persistence: LB_PERSIS_HASH_SRC_ADDR");
 
-	yaml += fmt::format("  - {{name: dns, address: \"{}\", port: 53, protocol: udp, forwarding: dnat, pool: web}}\n", vip());
+	yaml += fmt::format(
+		"  - {{name: dns, address: \"{}\", port: 53, protocol: udp, forwarding: dnat, pool: web}}\n", vip());
 	Testbed bed(yaml);
 	for (uint16_t port = 1; port <= 1000; port++) {
 		ASSERT_TRUE(sent(hook(), bed.run(hook(), tcp(client(), port, vip(), 80, ack, 1, 1))));
-		ASSERT_TRUE(sent(hook(), bed.run(hook(), ip(client(), vip()) / Udp{.source = port, .destination = 53} / Payload("q"))));
+		ASSERT_TRUE(sent(hook(), bed.run(hook(), ip(client(), vip()) / Udp{.source = port, .destination = 53} /
+								 Payload("q"))));
 	}
 	EXPECT_EQ(count(bed).connections, 0U);
 	EXPECT_EQ(bed.reason(HF_REASON_connection_rebuilt), 1000U);
@@ -262,8 +272,8 @@ TEST_P(Connection, ALostConnectionWithoutASessionIsReset)
 	const Packet link(Ethernet{.destination = "02:00:00:00:00:02", .source = "02:00:00:00:00:01"});
 	const Tcp reset{.source = 80, .destination = 40000, .sequence = 5001, .flags = rst, .window = 0};
 	const Bytes expected =
-		ipv4() ? (link / Ipv4{.source = vip(), .destination = client(), .identification = 0} / reset).build() :
-			 (link / Ipv6{.source = vip(), .destination = client(), .flow = 0} / reset).build();
+		ipv4() ? (link / Ipv4{.source = vip(), .destination = client(), .identification = 0} / reset).build()
+		       : (link / Ipv6{.source = vip(), .destination = client(), .flow = 0} / reset).build();
 	EXPECT_EQ(outcome.packet, expected) << describe(outcome.packet);
 }
 
@@ -275,10 +285,15 @@ TEST_P(Connection, TheRstOfASynAcknowledgesIt)
 	const Outcome outcome = run(bed, tcp(client(), 40000, vip(), 80, syn, 77) / Payload(5));
 	ASSERT_TRUE(sent(hook(), outcome));
 	const Packet link(Ethernet{.destination = "02:00:00:00:00:02", .source = "02:00:00:00:00:01"});
-	const Tcp reset{.source = 80, .destination = 40000, .sequence = 0, .acknowledgement = 83, .flags = rst | ack, .window = 0};
+	const Tcp reset{.source = 80,
+			.destination = 40000,
+			.sequence = 0,
+			.acknowledgement = 83,
+			.flags = rst | ack,
+			.window = 0};
 	const Bytes expected =
-		ipv4() ? (link / Ipv4{.source = vip(), .destination = client(), .identification = 0} / reset).build() :
-			 (link / Ipv6{.source = vip(), .destination = client(), .flow = 0} / reset).build();
+		ipv4() ? (link / Ipv4{.source = vip(), .destination = client(), .identification = 0} / reset).build()
+		       : (link / Ipv6{.source = vip(), .destination = client(), .flow = 0} / reset).build();
 	EXPECT_EQ(outcome.packet, expected) << describe(outcome.packet);
 }
 
@@ -314,16 +329,175 @@ TEST_P(Connection, ARefusedClientIsDecidedAnew)
 	Testbed bed(config(sticky, rule));
 	const int first = addressee(run(bed, tcp(client(), 40000, vip(), 80, syn)));
 
-	EXPECT_TRUE(sent(hook(), run(bed, tcp(member(first), 8080, client(), 40000, rst | ack, 0, 1001))));
-	EXPECT_EQ(count(bed), (Counts{0, 0}));
+	for (int i = 0; i < 2; i++)
+		EXPECT_TRUE(sent(hook(), run(bed, tcp(member(first), 8080, client(), 40000, rst | ack, 0, 1001))))
+			<< "also a repeated RST is translated";
 	EXPECT_NE(connect(bed, client(), 40001), first);
+	EXPECT_NE(connect(bed, client(), 40000), 0) << "the same port begins anew";
+}
+
+TEST_P(Connection, AClientsOwnRstDoesNotMoveItsOtherConnections)
+{
+	Testbed bed(config(sticky, rule));
+	const int first = addressee(run(bed, tcp(client(), 40000, vip(), 80, syn)));
+
+	run(bed, tcp(client(), 40001, vip(), 80, syn));
+	run(bed, tcp(client(), 40001, vip(), 80, rst));
+	EXPECT_EQ(connect(bed, client(), 40002), first);
+}
+
+TEST_P(Connection, ASynOnADisabledMembersEmbryoIsDecidedAnew)
+{
+	Testbed bed(config("port: 80, protocol: tcp"));
+	const int first = addressee(run(bed, tcp(client(), 40000, vip(), 80, syn)));
+
+	bed.override_member("web", fmt::format("rs{}", first), MemberStatus::disabled);
+	EXPECT_NE(addressee(run(bed, tcp(client(), 40000, vip(), 80, syn))), first);
+}
+
+// Spoofed packets alone, whatever they are, make nothing that is established.
+TEST_P(Connection, NoSequenceOfOneSidedPacketsOpensIt)
+{
+	const std::vector<std::vector<uint8_t>> sequences = {
+		{fin, syn},      {psh, syn},      {syn, fin | ack}, {ack, syn},
+		{ack, ack, syn}, {syn, psh, syn}, {fin | ack, syn},
+	};
+
+	for (const char *persistence : {"by-address", "LB_PERSIS_HASH_SRC_ADDR"}) {
+		for (const auto &sequence : sequences) {
+			Testbed bed(
+				config(fmt::format("port: 80, protocol: tcp, persistence: {}", persistence), rule, 1));
+
+			for (const uint8_t flags : sequence)
+				bed.run(hook(), tcp(client(), 40000, vip(), 80, flags, 7, 7));
+			bed.run(hook(), tcp(member(1), 8080, client(), 40000, syn | ack, 5000, 8));
+			EXPECT_EQ(count(bed).connections, 0U) << persistence;
+			size_t sessions = 0;
+			ASSERT_TRUE(
+				bed.maps->sessions.each([&](const auto &, const auto &) { return ++sessions > 0; }));
+			EXPECT_EQ(sessions, 0U) << persistence;
+		}
+	}
+}
+
+TEST_P(Connection, AStrangersSegmentInMidStreamIsNeverForwarded)
+{
+	Testbed bed(config(sticky, rule));
+
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(addressee(run(bed, forward(ack))), 0) << "a RST, not a way to a member";
+	EXPECT_EQ(bed.reason(HF_REASON_no_connection), 3U);
+	size_t proposed = 0;
+	ASSERT_TRUE(bed.maps->embryonic_sessions.each([&](const auto &, const auto &) { return ++proposed > 0; }));
+	EXPECT_EQ(proposed, 0U);
+}
+
+TEST_P(Connection, AForgedRstDoesNotEndWhatGoesOn)
+{
+	Testbed bed(config("port: 80, protocol: tcp"));
+	const int to = connect(bed, client(), 40000);
+
+	run(bed, forward(rst));
+	EXPECT_EQ(state(bed), HF_CONNECTION_CLOSED);
+	age_connections(bed, 20);
+	EXPECT_EQ(addressee(run(bed, forward(ack))), to);
+	EXPECT_TRUE(sent(hook(), run(bed, reply(to, ack))));
+	age_connections(bed, 1);
+	EXPECT_TRUE(sent(hook(), run(bed, reply(to, ack))));
+	EXPECT_EQ(state(bed), HF_CONNECTION_ESTABLISHED) << "the member goes on: it has not accepted the RST";
+}
+
+TEST_P(Connection, AFinInTheAckThatOpensItCounts)
+{
+	Testbed bed(config(sticky, rule));
+	const int to = addressee(run(bed, tcp(client(), 40000, vip(), 80, syn)));
+
+	run(bed, tcp(member(to), 8080, client(), 40000, syn | ack, 5000, 1001));
+	run(bed, forward(fin | ack));
+	EXPECT_EQ(state(bed), HF_CONNECTION_HALF_CLOSED);
+	run(bed, reply(to, fin | ack));
+	EXPECT_EQ(state(bed), HF_CONNECTION_CLOSED);
+}
+
+TEST_P(Connection, AMembersFirstSequenceNumberMayBeTheLast)
+{
+	Testbed bed(config(sticky, rule));
+	const int to = addressee(run(bed, tcp(client(), 40000, vip(), 80, syn)));
+
+	run(bed, tcp(member(to), 8080, client(), 40000, syn | ack, 0xffffffff, 1001));
+	EXPECT_EQ(addressee(run(bed, tcp(client(), 40000, vip(), 80, ack, 1001, 0))), to);
+	EXPECT_EQ(count(bed), (Counts{2, 0}));
+}
+
+// Two ports of a range lead to one port of the member: the answers could not be told apart.
+TEST_P(Connection, TwoPortsOfARangeDoNotShareATuple)
+{
+	Testbed bed(config("port: 8000-8099, protocol: udp", "", 1));
+
+	ASSERT_TRUE(
+		sent(hook(), run(bed, ip(client(), vip()) / Udp{.source = 500, .destination = 8001} / Payload("a"))));
+	EXPECT_TRUE(dropped(hook(),
+			    run(bed, ip(client(), vip()) / Udp{.source = 500, .destination = 8002} / Payload("b"))));
+	EXPECT_EQ(bed.reason(HF_REASON_tuple_in_use), 1U);
+	const Outcome answer =
+		run(bed, ip(member(1), client()) / Udp{.source = 8080, .destination = 500} / Payload("c"));
+	ASSERT_TRUE(sent(hook(), answer));
+	const size_t port = ipv4() ? 34 : 54;
+	EXPECT_EQ(answer.packet[port] << 8 | answer.packet[port + 1], 8001);
+}
+
+TEST_P(Connection, AClosedTupleOfAnotherVirtualServerIsFreeAgain)
+{
+	std::string yaml = config("port: 80, protocol: tcp", "", 1);
+
+	yaml += fmt::format(
+		"  - {{name: other, address: \"{}\", port: 81, protocol: tcp, forwarding: dnat, pool: web}}\n", vip());
+	Testbed bed(yaml);
+	ASSERT_EQ(connect(bed, client(), 40000, 80), 1);
+	run(bed, forward(fin | ack));
+	run(bed, reply(1, fin | ack));
+	ASSERT_TRUE(sent(hook(), run(bed, tcp(client(), 40000, vip(), 81, syn))));
+	const Outcome answer = run(bed, tcp(member(1), 8080, client(), 40000, syn | ack, 5000, 1001));
+	ASSERT_TRUE(sent(hook(), answer));
+	const size_t port = ipv4() ? 34 : 54;
+	EXPECT_EQ(answer.packet[port] << 8 | answer.packet[port + 1], 81) << "as the new one's, not the closed one's";
+	EXPECT_TRUE(sent(hook(), run(bed, tcp(client(), 40000, vip(), 81, ack, 1001, 5001))));
+	EXPECT_EQ(state(bed), HF_CONNECTION_ESTABLISHED);
+}
+
+TEST_P(Connection, AChangedMemberAddressLeavesNoHalfConnections)
+{
+	std::string yaml = config(sticky, rule, 1), moved = yaml;
+	const size_t at = moved.find(member(1));
+
+	moved.replace(at, member(1).size(), member(7));
+	Testbed bed(yaml);
+	ASSERT_EQ(connect(bed, client(), 40000), 1);
+	bed.apply(moved);
+	EXPECT_EQ(count(bed).connections, 0U);
+	EXPECT_EQ(addressee(run(bed, tcp(client(), 40001, vip(), 80, syn))), 7) << "the session stays with the name";
+}
+
+// What XDP leaves to TC is whole: TC comes to the same result.
+TEST_P(Connection, ARstThatXdpLeavesToTcIsTranslatedThere)
+{
+	if (hook() != Hook::xdp)
+		return; // the test runs both
+	Testbed bed(config(sticky, rule, 1));
+
+	run(bed, tcp(client(), 40000, vip(), 80, syn));
+	bed.maps->next_hops.live(1)->flags = 0; // XDP cannot send there
+	const Bytes refusal = tcp(member(1), 8080, client(), 40000, rst | ack, 0, 1001);
+	ASSERT_TRUE(passed(Hook::xdp, bed.run(Hook::xdp, refusal)));
+	EXPECT_TRUE(sent(Hook::tc, bed.run(Hook::tc, refusal)));
 }
 
 TEST_P(Connection, OneTupleAtAMemberIsNotSharedByTwoVirtualServers)
 {
 	std::string yaml = config("port: 80, protocol: tcp", "", 1);
 
-	yaml += fmt::format("  - {{name: other, address: \"{}\", port: 81, protocol: tcp, forwarding: dnat, pool: web}}\n", vip());
+	yaml += fmt::format(
+		"  - {{name: other, address: \"{}\", port: 81, protocol: tcp, forwarding: dnat, pool: web}}\n", vip());
 	Testbed bed(yaml);
 	ASSERT_EQ(connect(bed, client(), 40000, 80), 1);
 	EXPECT_TRUE(dropped(hook(), run(bed, tcp(client(), 40000, vip(), 81, syn))));
@@ -340,10 +514,13 @@ TEST_P(Connection, UdpIsConfirmedByTheAnswer)
 	ASSERT_NE(to, 0);
 	EXPECT_EQ(count(bed), (Counts{0, 2}));
 	EXPECT_EQ(addressee(run(bed, query)), to);
-	ASSERT_TRUE(sent(hook(), run(bed, ip(member(to), client()) / Udp{.source = 8080, .destination = 4000} / Payload("a"))));
+	ASSERT_TRUE(sent(hook(),
+			 run(bed, ip(member(to), client()) / Udp{.source = 8080, .destination = 4000} / Payload("a"))));
 	EXPECT_EQ(count(bed), (Counts{2, 0}));
 	for (uint16_t port = 4001; port < 4010; port++)
-		EXPECT_EQ(addressee(run(bed, ip(client(), vip()) / Udp{.source = port, .destination = 53} / Payload("q"))), to);
+		EXPECT_EQ(addressee(run(bed,
+					ip(client(), vip()) / Udp{.source = port, .destination = 53} / Payload("q"))),
+			  to);
 }
 
 TEST_P(Connection, UdpThatNobodyAnswersIsConfirmedByGoingOn)

@@ -4,9 +4,11 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
-namespace holdfast::test {
+namespace holdfast::test
+{
 
-namespace {
+namespace
+{
 
 constexpr uint16_t member_port = 8080;
 
@@ -29,12 +31,14 @@ std::string DatapathTest::member(int number) const
 
 std::string DatapathTest::config(const std::string &server, const std::string &rules, int members) const
 {
-	std::string yaml = "version: 1\ntables: {sessions: 4096, connections: 8192}\npools:\n  - name: web\n    members:\n";
+	std::string yaml =
+		"version: 1\ntables: {sessions: 4096, connections: 8192}\npools:\n  - name: web\n    members:\n";
 
 	for (int i = 1; i <= members; i++)
 		yaml += fmt::format("      - {{name: rs{}, address: \"{}\", port: {}}}\n", i, member(i), member_port);
 	yaml += "persistence:\n" + rules;
-	yaml += fmt::format("virtual_servers:\n  - {{name: shop, address: \"{}\", forwarding: dnat, pool: web, {}}}\n", vip(), server);
+	yaml += fmt::format("virtual_servers:\n  - {{name: shop, address: \"{}\", forwarding: dnat, pool: web, {}}}\n",
+			    vip(), server);
 	return yaml;
 }
 

@@ -7,7 +7,8 @@
 
 #include "support/testbed.h"
 
-namespace holdfast::test {
+namespace holdfast::test
+{
 
 struct Place {
 	Hook hook;
@@ -17,7 +18,8 @@ struct Place {
 std::string place_name(const testing::TestParamInfo<Place> &info);
 inline const Place all_places[] = {{Hook::xdp, true}, {Hook::xdp, false}, {Hook::tc, true}, {Hook::tc, false}};
 
-class DatapathTest : public testing::TestWithParam<Place> {
+class DatapathTest : public testing::TestWithParam<Place>
+{
 protected:
 	Hook hook() const { return GetParam().hook; }
 	bool ipv4() const { return GetParam().ipv4; }
@@ -33,7 +35,8 @@ protected:
 
 	Packet ip(const std::string &source, const std::string &destination, uint8_t ttl = 64) const;
 	Packet tcp(const std::string &source, uint16_t source_port, const std::string &destination,
-		   uint16_t destination_port, uint8_t flags, uint32_t sequence = 1000, uint32_t acknowledgement = 0) const;
+		   uint16_t destination_port, uint8_t flags, uint32_t sequence = 1000,
+		   uint32_t acknowledgement = 0) const;
 
 	// Runs a packet and, where it was sent on, checks all of its checksums.
 	Outcome run(Testbed &bed, const Bytes &packet) const;

@@ -4,17 +4,23 @@
 #include <random>
 
 #include "bpf/datapath_test.h"
+#include "datapath/encode.h"
 
-namespace holdfast::test {
-namespace {
+namespace holdfast::test
+{
+namespace
+{
 
-class Hostile : public DatapathTest {
+class Hostile : public DatapathTest
+{
 protected:
 	void SetUp() override
 	{
 		std::string yaml = config("port: 80, protocol: tcp");
 
-		yaml += fmt::format("  - {{name: dns, address: \"{}\", port: 53, protocol: udp, forwarding: dnat, pool: web}}\n", vip());
+		yaml += fmt::format(
+			"  - {{name: dns, address: \"{}\", port: 53, protocol: udp, forwarding: dnat, pool: web}}\n",
+			vip());
 		bed_ = std::make_unique<Testbed>(yaml);
 	}
 
@@ -22,10 +28,11 @@ protected:
 	{
 		uint64_t sum = 0;
 
-		for (const hf_reason reason : {HF_REASON_malformed, HF_REASON_fragment, HF_REASON_routing_header, HF_REASON_hop_limit,
-					       HF_REASON_too_big, HF_REASON_no_route, HF_REASON_table_full, HF_REASON_tuple_in_use,
-					       HF_REASON_packet_resize, HF_REASON_rejected_reset, HF_REASON_not_yet_open,
-					       HF_REASON_no_usable_member, HF_REASON_no_connection})
+		for (const hf_reason reason :
+		     {HF_REASON_malformed, HF_REASON_fragment, HF_REASON_routing_header, HF_REASON_hop_limit,
+		      HF_REASON_too_big, HF_REASON_no_route, HF_REASON_table_full, HF_REASON_tuple_in_use,
+		      HF_REASON_packet_resize, HF_REASON_rejected_reset, HF_REASON_not_yet_open,
+		      HF_REASON_no_usable_member, HF_REASON_no_connection})
 			sum += bed_->reason(reason);
 		return sum;
 	}
@@ -77,11 +84,12 @@ TEST_P(Hostile, NetworkLengthsThatLie)
 		expect_dropped(with({.total_length = 39}), HF_REASON_malformed, "no room for the TCP header");
 		expect_dropped(with({.version_and_length = 0x44}), HF_REASON_malformed, "header of 16 bytes");
 		expect_dropped(with({.version_and_length = 0x4f}), HF_REASON_malformed, "header of 60 bytes");
-		expect_dropped(with({.version_and_length = 0x65}), HF_REASON_malformed, "version 6 in IPv4's frame type");
+		expect_dropped(with({.version_and_length = 0x65}), HF_REASON_malformed,
+			       "version 6 in IPv4's frame type");
 	} else {
 		const auto with = [&](uint16_t length) {
-			return (Ethernet{} / Ipv6{.source = client(), .destination = vip(), .payload_length = length} / segment /
-				Payload(20))
+			return (Ethernet{} / Ipv6{.source = client(), .destination = vip(), .payload_length = length} /
+				segment / Payload(20))
 				.build();
 		};
 		expect_dropped(with(41), HF_REASON_malformed, "longer than the frame");
@@ -97,13 +105,15 @@ TEST_P(Hostile, NetworkLengthsThatLie)
 TEST_P(Hostile, TransportLengthsThatLie)
 {
 	for (const uint8_t offset : {uint8_t{0}, uint8_t{4}, uint8_t{11}, uint8_t{15}})
-		expect_dropped((ip(client(), vip()) / Tcp{.source = 1, .destination = 80, .flags = syn, .data_offset = offset} /
-				Payload(20))
+		expect_dropped((ip(client(), vip()) /
+				Tcp{.source = 1, .destination = 80, .flags = syn, .data_offset = offset} / Payload(20))
 				       .build(),
 			       HF_REASON_malformed, fmt::format("data offset {}", offset));
 	for (const uint16_t length : {uint16_t{0}, uint16_t{7}, uint16_t{29}, uint16_t{65535}})
-		expect_dropped((ip(client(), vip()) / Udp{.source = 1, .destination = 53, .length = length} / Payload(20)).build(),
-			       HF_REASON_malformed, fmt::format("UDP length {}", length));
+		expect_dropped(
+			(ip(client(), vip()) / Udp{.source = 1, .destination = 53, .length = length} / Payload(20))
+				.build(),
+			HF_REASON_malformed, fmt::format("UDP length {}", length));
 }
 
 TEST_P(Hostile, Ipv6ExtensionHeadersThatLie)
@@ -126,10 +136,11 @@ TEST_P(Hostile, FragmentsAreRefusedAndCounted)
 {
 	if (ipv4()) {
 		for (const uint16_t fragment : {uint16_t{0x2000}, uint16_t{0x2001}, uint16_t{0x0001}})
-			expect_dropped((Ethernet{} / Ipv4{.source = client(), .destination = vip(), .fragment = fragment} /
-					Udp{.source = 1, .destination = 53} / Payload(24))
-					       .build(),
-				       HF_REASON_fragment, fmt::format("fragment field {:#x}", fragment));
+			expect_dropped(
+				(Ethernet{} / Ipv4{.source = client(), .destination = vip(), .fragment = fragment} /
+				 Udp{.source = 1, .destination = 53} / Payload(24))
+					.build(),
+				HF_REASON_fragment, fmt::format("fragment field {:#x}", fragment));
 	} else {
 		expect_dropped((ip(client(), vip()) / Extension{.type = 44, .body = {0, 1, 0, 0, 0, 9}} /
 				Udp{.source = 1, .destination = 53} / Payload(24))
@@ -156,6 +167,39 @@ TEST_P(Hostile, WhatIsNotOursPasses)
 	for (const Packet &packet : packets)
 		EXPECT_TRUE(passed(hook(), run(*bed_, packet))) << describe(packet);
 	EXPECT_EQ(drops(), 0U);
+}
+
+TEST_P(Hostile, MappedAddressesAreNobodys)
+{
+	if (ipv4())
+		return;
+	const Packet packet = Ethernet{} / Ipv6{.source = "::ffff:198.51.100.1", .destination = "::ffff:192.0.2.10"} /
+			      Tcp{.source = 1, .destination = 80, .flags = syn};
+	Testbed bed("version: 1\npools: [{name: p, members: [{name: m, address: 10.0.2.11}]}]\nvirtual_servers:\n"
+		    "  - {name: v, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: dnat, pool: p}\n");
+
+	EXPECT_TRUE(passed(hook(), run(bed, packet)));
+}
+
+TEST_P(Hostile, AnAddressThatOnlyLooksLikeAVirtualOneInTheFilterPasses)
+{
+	if (!ipv4())
+		return;
+	// Found by search: another address in the same slot of the filter as 192.0.2.10.
+	std::string other;
+	const uint16_t slot = address_filter_slot(*Address::parse(vip()));
+	for (int i = 0; i < 65536 * 8 && other.empty(); i++) {
+		const std::string candidate = fmt::format("203.{}.{}.{}", i >> 16 & 255, i >> 8 & 255, i & 255);
+		if (address_filter_slot(*Address::parse(candidate)) == slot)
+			other = candidate;
+	}
+	ASSERT_NE(other, "");
+	EXPECT_TRUE(passed(hook(),
+			   run(*bed_, Ethernet{} / Ipv4{.source = client(), .destination = other, .fragment = 0x2000} /
+					      Udp{.source = 1, .destination = 53} / Payload(24))));
+	EXPECT_TRUE(passed(hook(),
+			   run(*bed_, Ethernet{} / Ipv4{.source = client(), .destination = other, .total_length = 0} /
+					      Tcp{.source = 1, .destination = 80, .flags = syn})));
 }
 
 TEST_P(Hostile, CutAtEveryLength)
@@ -203,10 +247,11 @@ TEST_P(Hostile, MutatedPackets)
 		tcp(client(), 1000, vip(), 80, ack) / Payload(40),
 		ip(client(), vip()) / Udp{.source = 1, .destination = 53} / Payload(40),
 		tcp(member(1), 8080, client(), 1000, ack) / Payload(40),
-		ipv4() ? Ethernet{} / Vlan{1} / Ipv4{.source = client(), .destination = vip(), .options = Bytes(12, 1)} /
-				 Tcp{.source = 9, .destination = 80, .flags = syn} :
-			 Ethernet{} / Vlan{1} / Ipv6{.source = client(), .destination = vip()} / Extension{} / Extension{.type = 0} /
-				 Tcp{.source = 9, .destination = 80, .flags = syn},
+		ipv4() ? Ethernet{} / Vlan{1} /
+				 Ipv4{.source = client(), .destination = vip(), .options = Bytes(12, 1)} /
+				 Tcp{.source = 9, .destination = 80, .flags = syn}
+		       : Ethernet{} / Vlan{1} / Ipv6{.source = client(), .destination = vip()} / Extension{} /
+				 Extension{.type = 0} / Tcp{.source = 9, .destination = 80, .flags = syn},
 	};
 
 	for (int i = 0; i < 20000; i++) {

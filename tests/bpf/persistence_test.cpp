@@ -7,10 +7,13 @@
 
 #include "bpf/datapath_test.h"
 
-namespace holdfast::test {
-namespace {
+namespace holdfast::test
+{
+namespace
+{
 
-class Persistence : public DatapathTest {
+class Persistence : public DatapathTest
+{
 protected:
 	const std::string by_address = "  - {name: by-address, type: source-address, timeout: 100}\n";
 	const std::string sticky = "port: 80, protocol: tcp, persistence: by-address";
@@ -35,7 +38,8 @@ protected:
 	{
 		size_t count = 0;
 
-		EXPECT_TRUE(bed.maps->sessions.each([&](const hf_session_key &, const hf_session &) { return ++count > 0; }));
+		EXPECT_TRUE(bed.maps->sessions.each(
+			[&](const hf_session_key &, const hf_session &) { return ++count > 0; }));
 		return count;
 	}
 };
@@ -112,7 +116,8 @@ TEST_P(Persistence, EveryMaskLengthCutsAtItsBit)
 				const auto at = static_cast<size_t>(bit / 8);
 				const int inside = bit - (128 - width);
 				const bool kept = inside < bits;
-				const int was = base.bytes()[at] >> (7 - bit % 8) & 1, is = key.key[at] >> (7 - bit % 8) & 1;
+				const int was = base.bytes()[at] >> (7 - bit % 8) & 1,
+					  is = key.key[at] >> (7 - bit % 8) & 1;
 
 				EXPECT_EQ(is, kept ? was : 0) << "/" << bits << " bit " << inside;
 			}
@@ -153,11 +158,12 @@ TEST_P(Persistence, PacketsOfABoundConnectionKeepTheSession)
 	EXPECT_EQ(connect(bed, client(), 40001), first) << "90 s after a packet, 180 s after the last connection";
 }
 
-TEST_P(Persistence, AReplyIsNoRequest)
+TEST_P(Persistence, ARepliesFirstPacketOfASecondDoesNotHideTheClients)
 {
 	Testbed bed(config(sticky, by_address));
 	const int first = connect(bed, client(), 40000);
 
+	// The member streams, the client only acknowledges, in the same second: it is there.
 	ASSERT_TRUE(bed.maps->connections.each([&](const hf_flow_key &key, const hf_connection &connection) {
 		hf_connection older = connection;
 
@@ -165,9 +171,34 @@ TEST_P(Persistence, AReplyIsNoRequest)
 		EXPECT_TRUE(bed.maps->connections.set(key, older));
 		return true;
 	}));
-	age_sessions(bed, 101);
+	age_sessions(bed, 90);
 	ASSERT_TRUE(sent(hook(), run(bed, tcp(member(first), 8080, client(), 40000, ack, 5001, 1001))));
-	EXPECT_NE(connect(bed, client(), 40001), first);
+	ASSERT_TRUE(sent(hook(), run(bed, tcp(client(), 40000, vip(), 80, ack, 1001, 5001))));
+	age_sessions(bed, 90);
+	EXPECT_EQ(connect(bed, client(), 40001), first);
+}
+
+TEST_P(Persistence, DatagramsFromEverNewPortsStayAndAreRecorded)
+{
+	Testbed bed(config("port: 514, protocol: udp, persistence: by-address", by_address));
+	const auto send = [&](uint16_t port) {
+		return addressee(
+			run(bed, ip(client(), vip()) / Udp{.source = port, .destination = 514} / Payload("log")));
+	};
+	const int first = send(1000);
+
+	EXPECT_EQ(send(1001), first);
+	EXPECT_EQ(count_sessions(bed), 0U);
+	ASSERT_TRUE(bed.maps->embryonic_sessions.each([&](const hf_session_key &key, const hf_session &session) {
+		hf_session older = session;
+
+		older.created--;
+		EXPECT_TRUE(bed.maps->embryonic_sessions.set(key, older));
+		return true;
+	}));
+	EXPECT_EQ(send(1002), first);
+	EXPECT_EQ(count_sessions(bed), 1U) << "still there in a later second: a session";
+	EXPECT_EQ(send(1003), first);
 }
 
 TEST_P(Persistence, HashesAreStableAndSpread)

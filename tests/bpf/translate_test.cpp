@@ -2,13 +2,18 @@
 // Whole packets, in and out, against packets that were built from nothing.
 #include <fmt/format.h>
 
+#include <bpf/bpf.h>
+
 #include "bpf/datapath_test.h"
 #include "datapath/encode.h"
 
-namespace holdfast::test {
-namespace {
+namespace holdfast::test
+{
+namespace
+{
 
-class Translate : public DatapathTest {
+class Translate : public DatapathTest
+{
 protected:
 	const std::string tcp_server = "port: 80, protocol: tcp, persistence: by-address";
 	const std::string udp_server = "port: 53, protocol: udp, persistence: by-address";
@@ -25,25 +30,27 @@ TEST_P(Translate, TcpBothWays)
 	ASSERT_EQ(connect(bed, client(), 40000), 1);
 	const Outcome request = run(bed, tcp(client(), 40000, vip(), 80, ack | psh, 1001, 5001) / payload);
 	ASSERT_TRUE(sent(hook(), request));
-	EXPECT_EQ(request.packet,
-		  expected_link((ip(client(), member(1), 63) / Tcp{.source = 40000,
-								    .destination = 8080,
-								    .sequence = 1001,
-								    .acknowledgement = 5001,
-								    .flags = ack | psh} / payload)
-					.build()))
+	EXPECT_EQ(request.packet, expected_link((ip(client(), member(1), 63) /
+						 Tcp{.source = 40000,
+						     .destination = 8080,
+						     .sequence = 1001,
+						     .acknowledgement = 5001,
+						     .flags = ack | psh} /
+						 payload)
+							.build()))
 		<< describe(request.packet);
 
 	const Payload body(1000);
 	const Outcome response = run(bed, tcp(member(1), 8080, client(), 40000, ack, 5001, 1019) / body);
 	ASSERT_TRUE(sent(hook(), response));
-	EXPECT_EQ(response.packet,
-		  expected_link((ip(vip(), client(), 63) / Tcp{.source = 80,
-								.destination = 40000,
-								.sequence = 5001,
-								.acknowledgement = 1019,
-								.flags = ack} / body)
-					.build()))
+	EXPECT_EQ(response.packet, expected_link((ip(vip(), client(), 63) /
+						  Tcp{.source = 80,
+						      .destination = 40000,
+						      .sequence = 5001,
+						      .acknowledgement = 1019,
+						      .flags = ack} /
+						  body)
+							 .build()))
 		<< describe(response.packet);
 }
 
@@ -55,7 +62,8 @@ TEST_P(Translate, UdpBothWays)
 	const Outcome request = run(bed, ip(client(), vip()) / Udp{.source = 4000, .destination = 53} / query);
 	ASSERT_TRUE(sent(hook(), request));
 	EXPECT_EQ(request.packet,
-		  expected_link((ip(client(), member(1), 63) / Udp{.source = 4000, .destination = 8080} / query).build()));
+		  expected_link(
+			  (ip(client(), member(1), 63) / Udp{.source = 4000, .destination = 8080} / query).build()));
 	const Outcome response = run(bed, ip(member(1), client()) / Udp{.source = 8080, .destination = 4000} / answer);
 	ASSERT_TRUE(sent(hook(), response));
 	EXPECT_EQ(response.packet,
@@ -68,8 +76,9 @@ TEST_P(Translate, EveryPayloadLengthAndValueKeepsItsChecksum)
 
 	ASSERT_EQ(connect(bed, client(), 40000), 1);
 	for (size_t length = 0; length < 300; length++) {
-		const Outcome outcome = run(bed, tcp(client(), 40000, vip(), 80, ack, static_cast<uint32_t>(length * 77777)) /
-							 Payload(length, static_cast<uint8_t>(length)));
+		const Outcome outcome =
+			run(bed, tcp(client(), 40000, vip(), 80, ack, static_cast<uint32_t>(length * 77777)) /
+					 Payload(length, static_cast<uint8_t>(length)));
 
 		ASSERT_TRUE(sent(hook(), outcome)) << length;
 	}
@@ -85,6 +94,30 @@ TEST_P(Translate, AWrongChecksumStaysAsWrongAsItWas)
 	const Outcome outcome = bed.run(hook(), packet);
 	ASSERT_TRUE(sent(hook(), outcome));
 	EXPECT_NE(check_packet(outcome.packet), "") << "an error on the wire must stay visible";
+}
+
+// A driver may give the sum over the whole packet: it has to follow every change.
+TEST_P(Translate, TheSumOfTheWholePacketFollows)
+{
+	constexpr uint32_t test_checksum_complete = 1U << 2; // BPF_F_TEST_SKB_CHECKSUM_COMPLETE, Linux 6.18
+	Testbed bed(config(tcp_server, rule, 1));
+	const Bytes packet = tcp(client(), 40000, vip(), 80, syn) / Payload(33);
+	Bytes out(packet.size() + 64);
+	LIBBPF_OPTS(bpf_test_run_opts, options);
+
+	if (hook() != Hook::tc)
+		return; // XDP has no such sum
+	options.data_in = packet.data();
+	options.data_size_in = static_cast<uint32_t>(packet.size());
+	options.data_out = out.data();
+	options.data_size_out = static_cast<uint32_t>(out.size());
+	options.repeat = 1;
+	options.flags = test_checksum_complete;
+	const int failed = bpf_prog_test_run_opts(bed.programs->tc(), &options);
+	if (failed == -EINVAL)
+		GTEST_SKIP() << "this kernel cannot check it";
+	EXPECT_EQ(failed, 0) << "-EBADMSG: the kernel finds the sum wrong";
+	EXPECT_EQ(options.retval, tc_redirect);
 }
 
 TEST_P(Translate, UdpWithoutChecksum)
@@ -110,7 +143,8 @@ TEST_P(Translate, UdpChecksumNeverBecomesZero)
 		Bytes two = {static_cast<uint8_t>(value >> 8), static_cast<uint8_t>(value)};
 		Payload payload(two.size());
 		payload.bytes = two;
-		const Outcome outcome = bed.run(hook(), ip(client(), vip()) / Udp{.source = 4000, .destination = 53} / payload);
+		const Outcome outcome =
+			bed.run(hook(), ip(client(), vip()) / Udp{.source = 4000, .destination = 53} / payload);
 		const size_t at = (ipv4() ? 34 : 54) + 6;
 
 		ASSERT_TRUE(sent(hook(), outcome));
@@ -135,7 +169,8 @@ TEST_P(Translate, Ipv4OptionsStay)
 
 	ASSERT_TRUE(sent(hook(), outcome));
 	EXPECT_EQ(outcome.packet,
-		  expected_link((Ethernet{} / Ipv4{.source = client(), .destination = member(1), .ttl = 63, .options = options} /
+		  expected_link((Ethernet{} /
+				 Ipv4{.source = client(), .destination = member(1), .ttl = 63, .options = options} /
 				 Tcp{.source = 40000, .destination = 8080, .flags = syn})
 					.build()));
 }
@@ -177,8 +212,11 @@ TEST_P(Translate, VlanTags)
 		uint16_t wanted;
 	};
 	const Tags cases[] = {
-		{{{10, 0x8100}}, 0},	     {{{10, 0x8100}}, 20}, {{}, 20},
-		{{{5, 0x88a8}, {10, 0x8100}}, 0}, {{{5, 0x88a8}, {10, 0x8100}}, 20},
+		{{{10, 0x8100}}, 0},
+		{{{10, 0x8100}}, 20},
+		{{}, 20},
+		{{{5, 0x88a8}, {10, 0x8100}}, 0},
+		{{{5, 0x88a8}, {10, 0x8100}}, 20},
 	};
 	const auto headers = [&](const std::vector<Vlan> &tags) {
 		Packet packet(Ethernet{});
@@ -187,8 +225,8 @@ TEST_P(Translate, VlanTags)
 		return packet;
 	};
 	const auto with_ip = [&](const Packet &packet, const std::string &from, const std::string &to, uint8_t ttl) {
-		return ipv4() ? packet / Ipv4{.source = from, .destination = to, .ttl = ttl} :
-				packet / Ipv6{.source = from, .destination = to, .hop_limit = ttl};
+		return ipv4() ? packet / Ipv4{.source = from, .destination = to, .ttl = ttl}
+			      : packet / Ipv6{.source = from, .destination = to, .hop_limit = ttl};
 	};
 
 	for (const Tags &one : cases) {
@@ -201,7 +239,8 @@ TEST_P(Translate, VlanTags)
 		ASSERT_TRUE(sent(hook(), outcome)) << one.in.size() << " tags in, " << one.wanted;
 		// TC keeps the outermost tag beside the packet, where TEST_RUN does not show it.
 		const bool tag_visible = hook() == Hook::xdp && one.wanted;
-		const std::vector<Vlan> out = tag_visible ? std::vector<Vlan>{{one.wanted, 0x8100}} : std::vector<Vlan>{};
+		const std::vector<Vlan> out =
+			tag_visible ? std::vector<Vlan>{{one.wanted, 0x8100}} : std::vector<Vlan>{};
 		Packet expected(Ethernet{.destination = gateway_mac, .source = wire_mac});
 		for (const Vlan &tag : out)
 			expected = expected / tag;
@@ -222,26 +261,28 @@ TEST_P(Translate, MembersWithoutPortGetTheClientsPort)
 	Testbed bed(yaml);
 	const Outcome outcome = run(bed, tcp(client(), 40000, vip(), 8042, syn));
 	ASSERT_TRUE(sent(hook(), outcome));
-	EXPECT_EQ(outcome.packet, expected_link((ip(client(), member(1), 63) /
-						 Tcp{.source = 40000, .destination = 8042, .flags = syn})
-							.build()));
+	EXPECT_EQ(outcome.packet,
+		  expected_link((ip(client(), member(1), 63) / Tcp{.source = 40000, .destination = 8042, .flags = syn})
+					.build()));
 }
 
 TEST_P(Translate, PortRanges)
 {
-	Testbed bed(fmt::format("version: 1\npools: [{{name: web, members: [{{name: rs1, address: \"{}\", port: 8080}}]}}]\n"
-				"virtual_servers:\n"
-				"  - {{name: a, address: \"{}\", port: 100-199, protocol: tcp, forwarding: dnat, pool: web}}\n"
-				"  - {{name: b, address: \"{}\", port: 250, protocol: tcp, forwarding: dnat, pool: web}}\n"
-				"  - {{name: c, address: \"{}\", port: 300-300, protocol: tcp, forwarding: dnat, pool: web}}\n"
-				"  - {{name: d, address: \"{}\", port: 400-65535, protocol: tcp, forwarding: dnat, pool: web}}\n",
-				member(1), vip(), vip(), vip(), vip()));
-	const std::pair<uint16_t, const char *> expected[] = {{99, ""},	  {100, "a"}, {150, "a"}, {199, "a"}, {200, ""},
-							      {250, "b"}, {251, ""},  {300, "c"}, {301, ""},  {399, ""},
-							      {400, "d"}, {65535, "d"}};
+	Testbed bed(fmt::format(
+		"version: 1\npools: [{{name: web, members: [{{name: rs1, address: \"{}\", port: 8080}}]}}]\n"
+		"virtual_servers:\n"
+		"  - {{name: a, address: \"{}\", port: 100-199, protocol: tcp, forwarding: dnat, pool: web}}\n"
+		"  - {{name: b, address: \"{}\", port: 250, protocol: tcp, forwarding: dnat, pool: web}}\n"
+		"  - {{name: c, address: \"{}\", port: 300-300, protocol: tcp, forwarding: dnat, pool: web}}\n"
+		"  - {{name: d, address: \"{}\", port: 400-65535, protocol: tcp, forwarding: dnat, pool: web}}\n",
+		member(1), vip(), vip(), vip(), vip()));
+	const std::pair<uint16_t, const char *> expected[] = {{99, ""},  {100, "a"}, {150, "a"}, {199, "a"},
+							      {200, ""}, {250, "b"}, {251, ""},  {300, "c"},
+							      {301, ""}, {399, ""},  {400, "d"}, {65535, "d"}};
 
+	uint16_t source = 40000; // of one port, all would want one tuple at the member
 	for (const auto &[port, name] : expected) {
-		const Outcome outcome = run(bed, tcp(client(), 40000, vip(), port, syn));
+		const Outcome outcome = run(bed, tcp(client(), source++, vip(), port, syn));
 		uint32_t server = 0;
 
 		EXPECT_EQ(sent(hook(), outcome), *name != '\0') << port;
@@ -261,11 +302,13 @@ TEST_P(Translate, TheLastHopIsNotSpent)
 	Testbed bed(config(tcp_server, rule, 1));
 
 	for (const uint8_t ttl : {uint8_t{0}, uint8_t{1}}) {
-		const Outcome outcome = run(bed, ip(client(), vip(), ttl) / Tcp{.source = 40000, .destination = 80, .flags = syn});
+		const Outcome outcome =
+			run(bed, ip(client(), vip(), ttl) / Tcp{.source = 40000, .destination = 80, .flags = syn});
 		EXPECT_TRUE(dropped(hook(), outcome));
 	}
 	EXPECT_EQ(bed.reason(HF_REASON_hop_limit), 2U);
-	EXPECT_TRUE(sent(hook(), run(bed, ip(client(), vip(), 2) / Tcp{.source = 40000, .destination = 80, .flags = syn})));
+	EXPECT_TRUE(
+		sent(hook(), run(bed, ip(client(), vip(), 2) / Tcp{.source = 40000, .destination = 80, .flags = syn})));
 }
 
 TEST_P(Translate, PacketsLargerThanTheNextHopTakesAreCounted)

@@ -8,9 +8,11 @@
 #include <stdexcept>
 #include <variant>
 
-namespace holdfast::test {
+namespace holdfast::test
+{
 
-namespace {
+namespace
+{
 
 void put16(Bytes &bytes, uint16_t value)
 {
@@ -109,7 +111,8 @@ Bytes build_tcp(const Tcp &tcp, const Bytes &rest, const Pseudo &pseudo)
 	put16(bytes, tcp.destination);
 	put32(bytes, tcp.sequence);
 	put32(bytes, tcp.acknowledgement);
-	bytes.push_back(static_cast<uint8_t>(tcp.data_offset.value_or(static_cast<uint8_t>(5 + tcp.options.size() / 4)) << 4));
+	bytes.push_back(
+		static_cast<uint8_t>(tcp.data_offset.value_or(static_cast<uint8_t>(5 + tcp.options.size() / 4)) << 4));
 	bytes.push_back(tcp.flags);
 	put16(bytes, tcp.window);
 	put16(bytes, 0);
@@ -268,7 +271,8 @@ Bytes Packet::build() const
 	return bytes;
 }
 
-namespace {
+namespace
+{
 
 std::string check_transport(const Pseudo &pseudo, uint8_t protocol, const Bytes &segment)
 {
@@ -277,7 +281,8 @@ std::string check_transport(const Pseudo &pseudo, uint8_t protocol, const Bytes 
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return "";
 	const uint16_t sum = transport_checksum(pseudo, protocol, segment);
-	return sum == 0 ? "" : fmt::format("{} checksum is off by {:#06x}", protocol == IPPROTO_TCP ? "TCP" : "UDP", sum);
+	return sum == 0 ? ""
+			: fmt::format("{} checksum is off by {:#06x}", protocol == IPPROTO_TCP ? "TCP" : "UDP", sum);
 }
 
 std::string check_ipv4(const Bytes &frame, size_t at)
@@ -307,8 +312,9 @@ std::string check_ipv6(const Bytes &frame, size_t at)
 		protocol = frame.at(at + offset);
 		offset += 8 + size_t{8} * frame.at(at + offset + 1);
 	}
-	return check_transport({Bytes(begin + 8, begin + 24), Bytes(begin + 24, begin + 40)}, protocol,
-			       Bytes(begin + static_cast<ptrdiff_t>(offset), begin + 40 + static_cast<ptrdiff_t>(length)));
+	return check_transport(
+		{Bytes(begin + 8, begin + 24), Bytes(begin + 24, begin + 40)}, protocol,
+		Bytes(begin + static_cast<ptrdiff_t>(offset), begin + 40 + static_cast<ptrdiff_t>(length)));
 }
 
 size_t network_offset(const Bytes &frame, uint16_t &type)

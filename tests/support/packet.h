@@ -14,7 +14,8 @@
 #include <string>
 #include <vector>
 
-namespace holdfast::test {
+namespace holdfast::test
+{
 
 using Bytes = std::vector<uint8_t>;
 
@@ -87,7 +88,8 @@ struct Payload {
 	Bytes bytes;
 };
 
-class Packet {
+class Packet
+{
 public:
 	Packet(const Ethernet &layer);
 

@@ -14,9 +14,11 @@
 #include "reconcile/image.h"
 #include "reconcile/reconcile.h"
 
-namespace holdfast::test {
+namespace holdfast::test
+{
 
-namespace {
+namespace
+{
 
 // The next hops that the tests' routes lead to: index 1 in both hash and array.
 constexpr uint32_t gateway_index = 1;
@@ -184,11 +186,14 @@ void Testbed::write(const Config &config)
 		for (const Member &member : pool.members)
 			members.insert(member_key(pool.name, member.name));
 	}
-	const auto gone_servers = ids.virtual_servers.retire(servers);
-	const auto gone_members = ids.members.retire(members);
-	expect(reconcile(*maps, image, gone_servers, gone_members));
-	for (const auto &[id, member] : image.members)
+	auto report = expect(reconcile(*maps, image));
+	ids.virtual_servers.retire(servers);
+	ids.members.retire(members);
+	expect(drop_orphans(*maps, report));
+	for (const auto &[id, member] : image.members) {
 		maps->members.live(id)->next_hop = gateway_index;
+		maps->members.live(id)->route_generation = static_cast<uint16_t>(maps->routes.get(0).generation);
+	}
 }
 
 void Testbed::clear()
@@ -208,8 +213,7 @@ Outcome Testbed::run(Hook hook, const Bytes &packet) const
 	options.data_out = outcome.packet.data();
 	options.data_size_out = static_cast<uint32_t>(outcome.packet.size());
 	options.repeat = 1;
-	if (const int failed =
-		    bpf_prog_test_run_opts(hook == Hook::xdp ? programs->xdp() : programs->tc(), &options))
+	if (const int failed = bpf_prog_test_run_opts(hook == Hook::xdp ? programs->xdp() : programs->tc(), &options))
 		throw std::runtime_error(fmt::format("BPF_PROG_TEST_RUN: {}", std::strerror(-failed)));
 	outcome.packet.resize(options.data_size_out);
 	outcome.verdict = options.retval;
@@ -250,8 +254,8 @@ bool dropped(Hook hook, const Outcome &outcome)
 
 bool sent(Hook hook, const Outcome &outcome)
 {
-	return hook == Hook::xdp ? outcome.verdict == xdp_tx || outcome.verdict == xdp_redirect :
-				   outcome.verdict == tc_redirect;
+	return hook == Hook::xdp ? outcome.verdict == xdp_tx || outcome.verdict == xdp_redirect
+				 : outcome.verdict == tc_redirect;
 }
 
 } // namespace holdfast::test

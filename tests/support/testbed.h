@@ -12,7 +12,8 @@
 #include "reconcile/ids.h"
 #include "support/packet.h"
 
-namespace holdfast::test {
+namespace holdfast::test
+{
 
 enum class Hook { xdp, tc };
 
@@ -31,7 +32,8 @@ int wire_index();
 
 void run_command(const std::string &command);
 
-class Testbed {
+class Testbed
+{
 public:
 	explicit Testbed(const std::string &yaml, const ProgramOptions &options = {});
 	~Testbed();

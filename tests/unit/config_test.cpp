@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
-namespace holdfast {
-namespace {
+namespace holdfast
+{
+namespace
+{
 
 const std::string good = R"(version: 1
 interfaces:
@@ -79,7 +81,9 @@ void PrintTo(const Broken &broken, std::ostream *out)
 	*out << broken.name;
 }
 
-class BrokenConfig : public testing::TestWithParam<Broken> {};
+class BrokenConfig : public testing::TestWithParam<Broken>
+{
+};
 
 TEST_P(BrokenConfig, SaysWhereAndWhat)
 {
@@ -100,13 +104,16 @@ const Broken broken[] = {
 	{"version_missing", "version: 1\n", "\n", "f:2:1: version: is required"},
 	{"syntax", "mode: auto}", "mode: auto", "f:7:3: illegal block entry"},
 	{"key_unknown", "tables:", "tabels:", "f:4:1: tabels: is not known; did you mean 'tables'?"},
-	{"key_twice", "hash_seed: green", "hash_seed: green\nhash_seed: red", "f:6:1: hash_seed: the key is given twice"},
+	{"key_twice", "hash_seed: green", "hash_seed: green\nhash_seed: red",
+	 "f:6:1: hash_seed: the key is given twice"},
 	{"key_later_version", "hash_seed: green", "metrics: {listen: 127.0.0.1:9420}",
 	 "f:5:1: metrics: is not available in this version"},
-	{"mode", "mode: auto", "mode: xpd", "f:3:24: interfaces[0].mode: 'xpd' is not known; allowed: auto, xdp, xdp-generic, tc"},
+	{"mode", "mode: auto", "mode: xpd",
+	 "f:3:24: interfaces[0].mode: 'xpd' is not known; allowed: auto, xdp, xdp-generic, tc"},
 	{"interface_twice", "{name: eth0, mode: auto}", "{name: eth0}\n  - {name: eth0}",
 	 "f:4:12: interfaces[1].name: the interface 'eth0' is given twice"},
-	{"table_size", "sessions: 5000", "sessions: 5", "f:4:20: tables.sessions: 5 is out of range; allowed: 1024-67108864"},
+	{"table_size", "sessions: 5000", "sessions: 5",
+	 "f:4:20: tables.sessions: 5 is out of range; allowed: 1024-67108864"},
 	{"not_a_number", "sessions: 5000", "sessions: many",
 	 "f:4:20: tables.sessions: 'many' is not a whole number; allowed: 1024-67108864"},
 	{"list_expected", "interfaces:\n  - {name: eth0, mode: auto}", "interfaces: eth0\n",
@@ -123,21 +130,26 @@ const Broken broken[] = {
 	 "f:11:16: pools[0].members[1].name: another member of this pool in line 10 has the name 'rs1'"},
 	{"member_same_endpoint", "10.0.2.12", "10.0.2.11, port: 8080",
 	 "f:11:30: pools[0].members[1].address: the member in line 10 has the same address and port"},
-	{"weight", "weight: 3", "weight: 257", "f:10:61: pools[0].members[0].weight: 257 is out of range; allowed: 1-256"},
-	{"port", "port: 8080", "port: 65536", "f:10:47: pools[0].members[0].port: 65536 is out of range; allowed: 1-65535"},
+	{"weight", "weight: 3", "weight: 257",
+	 "f:10:61: pools[0].members[0].weight: 257 is out of range; allowed: 1-256"},
+	{"port", "port: 8080", "port: 65536",
+	 "f:10:47: pools[0].members[0].port: 65536 is out of range; allowed: 1-65535"},
 	{"status", "status: maintain", "status: drain",
 	 "f:11:49: pools[0].members[1].status: 'drain' is not known; allowed: enable, maintain, disable"},
 	{"on_down_later", "on_down: keep", "on_down: reset",
 	 "f:8:14: pools[0].on_down: 'reset' is not available in this version; allowed: keep"},
 	{"name", "name: hash", "name: ha sh",
 	 "f:14:12: persistence[1].name: 'ha sh' is not a name; allowed: 1-63 characters of A-Z a-z 0-9 _ -"},
-	{"timeout", "timeout: 60", "timeout: 86401", "f:13:51: persistence[0].timeout: 86401 is out of range; allowed: 1-86400"},
+	{"timeout", "timeout: 60", "timeout: 86401",
+	 "f:13:51: persistence[0].timeout: 86401 is out of range; allowed: 1-86400"},
 	{"mask", "ipv4_mask_bits: 24", "ipv4_mask_bits: 0",
 	 "f:13:71: persistence[0].ipv4_mask_bits: 0 is out of range; allowed: 1-32"},
 	{"timeout_of_hash", "type: source-address-hash", "type: source-address-hash, timeout: 5",
-	 "f:14:54: persistence[1].timeout: a rule of type source-address-hash keeps no sessions and has no such setting"},
+	 "f:14:54: persistence[1].timeout: a rule of type source-address-hash keeps no sessions and has no such "
+	 "setting"},
 	{"type_unknown", "type: source-address-hash", "type: source-adress-hash",
-	 "f:14:24: persistence[1].type: 'source-adress-hash' is not known; allowed: source-address, source-address-hash, "
+	 "f:14:24: persistence[1].type: 'source-adress-hash' is not known; allowed: source-address, "
+	 "source-address-hash, "
 	 "source-address-port-hash"},
 	{"type_later", "type: source-address-hash", "type: insert-cookie",
 	 "f:14:24: persistence[1].type: 'insert-cookie' is not available in this version; allowed: source-address, "
@@ -149,17 +161,22 @@ const Broken broken[] = {
 	{"rule_missing", "persistence: by-net", "persistence: by-nte",
 	 "f:16:106: virtual_servers[0].persistence: there is no persistence rule 'by-nte'; did you mean 'by-net'?"},
 	{"port_range", "port: 8000-8099", "port: 8099-8000",
-	 "f:17:46: virtual_servers[1].port: '8099-8000' is not a port or a range of ports; allowed: 1-65535, as in 80 or "
+	 "f:17:46: virtual_servers[1].port: '8099-8000' is not a port or a range of ports; allowed: 1-65535, as in 80 "
+	 "or "
 	 "8000-8099"},
-	{"protocol", "protocol: udp", "protocol: sctp", "f:17:67: virtual_servers[1].protocol: 'sctp' is not known; allowed: tcp, udp"},
+	{"protocol", "protocol: udp", "protocol: sctp",
+	 "f:17:67: virtual_servers[1].protocol: 'sctp' is not known; allowed: tcp, udp"},
 	{"forwarding_later", "protocol: udp, forwarding: dnat", "protocol: udp, forwarding: nat64",
 	 "f:17:84: virtual_servers[1].forwarding: 'nat64' is not available in this version; allowed: dnat"},
 	{"method_later", "method: source-hash", "method: random",
-	 "f:17:98: virtual_servers[1].method: 'random' is not available in this version; allowed: round-robin, source-hash"},
-	{"overlap", "address: 192.0.2.20, port: 8000-8099, protocol: udp", "address: 192.0.2.10, port: 1-8099, protocol: tcp",
+	 "f:17:98: virtual_servers[1].method: 'random' is not available in this version; allowed: round-robin, "
+	 "source-hash"},
+	{"overlap", "address: 192.0.2.20, port: 8000-8099, protocol: udp",
+	 "address: 192.0.2.10, port: 1-8099, protocol: tcp",
 	 "f:17:46: virtual_servers[1].port: virtual server 'shop' already has 192.0.2.10 tcp port 80"},
 	{"families", "address: 192.0.2.10, port: 80,", "address: \"2001:db8::1\", port: 80,",
-	 "f:16:91: virtual_servers[0].pool: dnat needs members of the virtual server's family: 2001:db8::1 is IPv6, member "
+	 "f:16:91: virtual_servers[0].pool: dnat needs members of the virtual server's family: 2001:db8::1 is IPv6, "
+	 "member "
 	 "web/rs1 is 10.0.2.11"},
 	{"own_address", "address: 10.0.2.12", "address: 192.0.2.10",
 	 "f:16:88: virtual_servers[0].pool: member web/rs2 has the virtual server's own address 192.0.2.10"},

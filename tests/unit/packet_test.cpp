@@ -4,15 +4,17 @@
 
 #include <gtest/gtest.h>
 
-namespace holdfast::test {
-namespace {
+namespace holdfast::test
+{
+namespace
+{
 
 TEST(PacketCheck, AcceptsARealPacket)
 {
 	// A DNS query as it was on a wire (a public example): its checksums are somebody else's work.
-	const Bytes frame = {0x02, 0x00, 0x00, 0x00, 0x00, 0x01, 0x02, 0x00, 0x00, 0x00, 0x00, 0x02, 0x08, 0x00,
-			     0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0xb8, 0x61, 0xc0, 0xa8,
-			     0x00, 0x01, 0xc0, 0xa8, 0x00, 0xc7};
+	const Bytes frame = {0x02, 0x00, 0x00, 0x00, 0x00, 0x01, 0x02, 0x00, 0x00, 0x00, 0x00, 0x02,
+			     0x08, 0x00, 0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11,
+			     0xb8, 0x61, 0xc0, 0xa8, 0x00, 0x01, 0xc0, 0xa8, 0x00, 0xc7};
 	// Only the header of this well-known example is given; its checksum is 0xb861.
 	Bytes padded = frame;
 	padded.resize(14 + 0x73);
@@ -37,8 +39,8 @@ TEST(PacketCheck, FindsEveryFlippedByteThatAChecksumCovers)
 
 TEST(PacketCheck, KnowsIpv6AndVlan)
 {
-	Bytes packet = Ethernet{} / Vlan{5} / Vlan{6} / Ipv6{.source = "2001:db8::1", .destination = "fd00::1"} / Extension{} /
-		       Udp{.source = 1, .destination = 2} / Payload("hello");
+	Bytes packet = Ethernet{} / Vlan{5} / Vlan{6} / Ipv6{.source = "2001:db8::1", .destination = "fd00::1"} /
+		       Extension{} / Udp{.source = 1, .destination = 2} / Payload("hello");
 
 	EXPECT_EQ(check_packet(packet), "");
 	packet.back() ^= 1;

@@ -6,8 +6,10 @@
 #include "reconcile/image.h"
 #include "reconcile/slots.h"
 
-namespace holdfast {
-namespace {
+namespace holdfast
+{
+namespace
+{
 
 TEST(Ids, StayWithTheirNames)
 {

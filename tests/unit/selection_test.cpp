@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 #include <map>
 
-namespace holdfast {
-namespace {
+namespace holdfast
+{
+namespace
+{
 
 std::vector<Candidate> members(const std::vector<uint32_t> &weights)
 {
@@ -59,7 +61,8 @@ TEST(Maglev, IsBalanced)
 
 		ASSERT_EQ(counts.size(), count);
 		for (const auto &[id, share] : counts)
-			EXPECT_NEAR(static_cast<double>(share), fair, fair * 0.01 + 1) << count << " members, member " << id;
+			EXPECT_NEAR(static_cast<double>(share), fair, fair * 0.01 + 1)
+				<< count << " members, member " << id;
 	}
 }
 
@@ -68,7 +71,8 @@ TEST(Maglev, FollowsWeights)
 	const auto counts = shares(make_maglev(members({1, 3, 4, 256})));
 
 	for (const auto &[id, weight] : {std::pair(1U, 1.0), {2U, 3.0}, {3U, 4.0}, {4U, 256.0}})
-		EXPECT_NEAR(static_cast<double>(counts.at(id)), maglev_size * weight / 264, maglev_size * weight / 264 * 0.02 + 2);
+		EXPECT_NEAR(static_cast<double>(counts.at(id)), maglev_size * weight / 264,
+			    maglev_size * weight / 264 * 0.02 + 2);
 }
 
 TEST(Maglev, DoesNotDependOnOrderOrNumbers)
@@ -87,7 +91,9 @@ TEST(Maglev, DoesNotDependOnOrderOrNumbers)
 }
 
 // Adding or removing one of N members moves about 1/N of the keys, and few others.
-class MaglevDisruption : public testing::TestWithParam<size_t> {};
+class MaglevDisruption : public testing::TestWithParam<size_t>
+{
+};
 
 TEST_P(MaglevDisruption, IsSmall)
 {

@@ -14,14 +14,17 @@
 #include "model/address.h"
 #include "util/file.h"
 
-namespace holdfast {
-namespace {
+namespace holdfast
+{
+namespace
+{
 
 TEST(Address, ParsesAndPrints)
 {
 	for (const char *text : {"192.0.2.1", "2001:db8::1", "::1", "fe80::1"})
 		EXPECT_EQ(Address::parse(text).value().text(), text);
-	for (const char *text : {"", "192.0.2", "192.0.2.1/24", "2001:db8::g", "::ffff:10.0.0.1", "fe80::1%eth0", "01.2.3.4.5"})
+	for (const char *text :
+	     {"", "192.0.2", "192.0.2.1/24", "2001:db8::g", "::ffff:10.0.0.1", "fe80::1%eth0", "01.2.3.4.5"})
 		EXPECT_FALSE(Address::parse(text)) << text;
 	EXPECT_TRUE(Address::parse("192.0.2.1")->is_ipv4());
 	EXPECT_FALSE(Address::parse("2001:db8::1")->is_ipv4());
@@ -64,7 +67,8 @@ TEST(Reasons, HaveNamesAndMeanings)
 	std::set<std::string> names;
 
 #define HF_REASON_NAME(name, kind, text)                                                                               \
-	EXPECT_TRUE(std::string(#kind) == "drop" || std::string(#kind) == "reject" || std::string(#kind) == "fallback"); \
+	EXPECT_TRUE(std::string(#kind) == "drop" || std::string(#kind) == "reject" ||                                  \
+		    std::string(#kind) == "fallback");                                                                 \
 	EXPECT_GT(sizeof(text), 10U);                                                                                  \
 	names.insert(#name);
 	HF_REASONS(HF_REASON_NAME)
@@ -106,7 +110,8 @@ TEST(Table, AlignsColumns)
 	EXPECT_EQ(print_seconds(86400), "24 h");
 }
 
-class StateDirectoryTest : public testing::Test {
+class StateDirectoryTest : public testing::Test
+{
 protected:
 	void SetUp() override { ASSERT_NE(mkdtemp(path_), nullptr); }
 	void TearDown() override { std::filesystem::remove_all(path_); }

@@ -7,8 +7,10 @@
 #include <boost/beast/http.hpp>
 #include <cctype>
 #include <fmt/format.h>
+#include <sys/un.h>
 
-namespace holdfast {
+namespace holdfast
+{
 
 Reply call(const std::string &socket, const std::string &method, const std::string &target, const std::string &body)
 {
@@ -19,6 +21,10 @@ Reply call(const std::string &socket, const std::string &method, const std::stri
 	boost::system::error_code error;
 	Reply reply;
 
+	if (socket.size() >= sizeof(sockaddr_un::sun_path)) {
+		reply.problem = socket + ": too long for a socket's path";
+		return reply;
+	}
 	stream.connect(Protocol::endpoint(socket), error);
 	if (error) {
 		reply.problem = fmt::format("{}: {}", socket, error.message());

@@ -7,7 +7,8 @@
 
 #include "util/result.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 struct Reply {
 	bool reached = false; // false: no daemon answered

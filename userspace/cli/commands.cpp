@@ -12,9 +12,11 @@
 #include "config/config.h"
 #include "util/file.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 using nlohmann::json;
 
@@ -79,8 +81,10 @@ std::string filter_query(const Arguments &arguments, bool with_limit)
 {
 	std::string query;
 
-	for (const auto &[name, value] : {std::pair("virtual_server", arguments.virtual_server), {"rule", arguments.rule},
-					  {"member", arguments.member}, {"key", arguments.key}}) {
+	for (const auto &[name, value] : {std::pair("virtual_server", arguments.virtual_server),
+					  {"rule", arguments.rule},
+					  {"member", arguments.member},
+					  {"key", arguments.key}}) {
 		if (!value.empty())
 			query += fmt::format("{}{}={}", query.empty() ? "?" : "&", name, percent_encode(value));
 	}
@@ -103,7 +107,10 @@ int check_file(const Arguments &arguments)
 		json list = json::array();
 
 		for (const ConfigError &error : errors ? *errors : ConfigErrors{})
-			list.push_back({{"path", error.path}, {"line", error.line}, {"column", error.column}, {"message", error.message}});
+			list.push_back({{"path", error.path},
+					{"line", error.line},
+					{"column", error.column},
+					{"message", error.message}});
 		fmt::print("{}\n", json{{"valid", !errors}, {"errors", list}}.dump(1));
 		return errors ? failed : done;
 	}
@@ -128,7 +135,8 @@ int apply_file(const Arguments &arguments)
 		complain(text.error().message());
 		return failed;
 	}
-	const Reply reply = call(arguments.socket, "PUT", arguments.dry_run ? "/v1/config?dry_run=1" : "/v1/config", *text);
+	const Reply reply =
+		call(arguments.socket, "PUT", arguments.dry_run ? "/v1/config?dry_run=1" : "/v1/config", *text);
 	if (const int status = check_reply(reply, arguments.file))
 		return status;
 	if (arguments.as_json) {
@@ -202,7 +210,8 @@ void add_filters(CLI::App *command, Arguments &arguments, const std::string &key
 	command->add_option("--key", arguments.key, key_help);
 }
 
-class CommandLine {
+class CommandLine
+{
 public:
 	CommandLine() : app_("holdfast: looks at and changes a running holdfastd")
 	{
@@ -217,7 +226,8 @@ public:
 		add_members();
 		auto *command = add(&app_, "detach", "remove programs, links and pins (stop the daemon first)",
 				    [this] { return detach(arguments_); });
-		command->add_option("--pin-dir", arguments_.pin_directory, "where they are pinned")->capture_default_str();
+		command->add_option("--pin-dir", arguments_.pin_directory, "where they are pinned")
+			->capture_default_str();
 	}
 
 	int run(int argc, char **argv)
@@ -241,9 +251,11 @@ private:
 
 	void add_files()
 	{
-		CLI::App *check = add(&app_, "check", "validate a configuration file", [this] { return check_file(arguments_); });
+		CLI::App *check =
+			add(&app_, "check", "validate a configuration file", [this] { return check_file(arguments_); });
 		check->add_option("FILE", arguments_.file)->required();
-		CLI::App *apply = add(&app_, "apply", "make the running daemon follow a file", [this] { return apply_file(arguments_); });
+		CLI::App *apply = add(&app_, "apply", "make the running daemon follow a file",
+				      [this] { return apply_file(arguments_); });
 		apply->add_option("FILE", arguments_.file)->required();
 		apply->add_flag("--dry-run", arguments_.dry_run, "say what would change, and change nothing");
 		add(&app_, "status", "daemon, interfaces, virtual servers, members",
@@ -253,23 +265,27 @@ private:
 	void add_show()
 	{
 		CLI::App *parent = app_.add_subcommand("show", "tables of one kind");
-		const std::vector<std::tuple<std::string, std::string, std::function<std::string(const json &)>>> kinds = {
-			{"virtual-servers", "virtual_servers", print_virtual_servers},
-			{"pools", "pools", print_pools},
-			{"members", "members", print_members},
-			{"rules", "rules", print_rules},
-			{"interfaces", "interfaces", print_interfaces},
-		};
+		const std::vector<std::tuple<std::string, std::string, std::function<std::string(const json &)>>>
+			kinds = {
+				{"virtual-servers", "virtual_servers", print_virtual_servers},
+				{"pools", "pools", print_pools},
+				{"members", "members", print_members},
+				{"rules", "rules", print_rules},
+				{"interfaces", "interfaces", print_interfaces},
+			};
 
 		parent->require_subcommand(1);
 		for (const auto &[name, field, print] : kinds)
 			add(parent, name, name, [this, name = name, field = field, print = print] {
-				return show(arguments_, "/v1/" + name, [&](const json &body) { return print(body[field]); });
+				return show(arguments_, "/v1/" + name,
+					    [&](const json &body) { return print(body[field]); });
 			});
-		CLI::App *counters = add(parent, "counters", "why packets were dropped or took a second-best way", [this] {
-			return show(arguments_, "/v1/counters",
-				    [&](const json &body) { return print_counters(body["counters"], arguments_.all); });
-		});
+		CLI::App *counters =
+			add(parent, "counters", "why packets were dropped or took a second-best way", [this] {
+				return show(arguments_, "/v1/counters", [&](const json &body) {
+					return print_counters(body["counters"], arguments_.all);
+				});
+			});
 		counters->add_flag("--all", arguments_.all, "also those that are zero");
 		CLI::App *sessions = add(parent, "sessions", "which client belongs to which member", [this] {
 			return show(arguments_, "/v1/sessions" + filter_query(arguments_, true), print_sessions);
@@ -318,9 +334,8 @@ private:
 
 			command->add_option("MEMBER", arguments_.member, "POOL/NAME")->required();
 		}
-		CLI::App *weight = add(parent, "weight", "its share of new clients", [this] {
-			return change_member(arguments_, {{"weight", arguments_.weight}});
-		});
+		CLI::App *weight = add(parent, "weight", "its share of new clients",
+				       [this] { return change_member(arguments_, {{"weight", arguments_.weight}}); });
 		weight->add_option("MEMBER", arguments_.member, "POOL/NAME")->required();
 		weight->add_option("WEIGHT", arguments_.weight, "1-256")->required();
 	}

@@ -3,7 +3,8 @@
 // usage, 3 no daemon.
 #pragma once
 
-namespace holdfast {
+namespace holdfast
+{
 
 int run_command_line(int argc, char **argv);
 

@@ -4,15 +4,18 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 using nlohmann::json;
 
 bool is_number(const std::string &cell)
 {
-	return !cell.empty() && std::all_of(cell.begin(), cell.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
+	return !cell.empty() &&
+	       std::all_of(cell.begin(), cell.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
 }
 
 std::string number(const json &value)
@@ -61,7 +64,8 @@ std::string Table::text() const
 		for (size_t c = 0; c < row.size(); c++) {
 			if (c)
 				line += "  ";
-			line += numeric[c] ? fmt::format("{:>{}}", row[c], widths[c]) : fmt::format("{:<{}}", row[c], widths[c]);
+			line += numeric[c] ? fmt::format("{:>{}}", row[c], widths[c])
+					   : fmt::format("{:<{}}", row[c], widths[c]);
 		}
 		line.erase(line.find_last_not_of(' ') + 1);
 		text += line + "\n";
@@ -107,8 +111,8 @@ std::string print_members(const json &list)
 		const uint64_t port = one["port"];
 
 		table.add({one["name"], one["address"], port ? std::to_string(port) : "client's", number(one["weight"]),
-			   one["status"].get<std::string>() + (one["overridden"].get<bool>() ? "*" : ""), one["next_hop"],
-			   number(one["connections"]), rate(one["rates"]["connections"])});
+			   one["status"].get<std::string>() + (one["overridden"].get<bool>() ? "*" : ""),
+			   one["next_hop"], number(one["connections"]), rate(one["rates"]["connections"])});
 	}
 	return table.text() + "* by command, over what the configuration says\n";
 }
@@ -121,7 +125,8 @@ std::string print_rules(const json &list)
 		const bool has_table = one.contains("timeout");
 
 		table.add({one["name"], one["type"], has_table ? number(one["timeout"]) : "-",
-			   has_table ? number(one["ipv4_mask_bits"]) : "-", has_table ? number(one["ipv6_mask_bits"]) : "-"});
+			   has_table ? number(one["ipv4_mask_bits"]) : "-",
+			   has_table ? number(one["ipv6_mask_bits"]) : "-"});
 	}
 	return table.text();
 }
@@ -172,9 +177,10 @@ std::string print_connections(const json &body)
 std::string print_status(const json &body)
 {
 	const json &daemon = body["daemon"];
-	std::string text = fmt::format("holdfastd {}, pid {}, configuration {}{}\n", daemon["version"].get<std::string>(),
-				       number(daemon["pid"]), daemon["config"].get<std::string>(),
-				       daemon["config_differs"].get<bool>() ? " (differs from what is applied)" : "");
+	std::string text =
+		fmt::format("holdfastd {}, pid {}, configuration {}{}\n", daemon["version"].get<std::string>(),
+			    number(daemon["pid"]), daemon["config"].get<std::string>(),
+			    daemon["config_differs"].get<bool>() ? " (differs from what is applied)" : "");
 
 	text += fmt::format("{} sessions of at most {}, {} connections of at most {}\n\n",
 			    number(body["sessions"]["live"]), number(body["sessions"]["limit"]),

@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
-namespace holdfast {
+namespace holdfast
+{
 
 // Aligned columns, two spaces between them; numbers to the right.
-class Table {
+class Table
+{
 public:
 	explicit Table(std::vector<std::string> header);
 	void add(std::vector<std::string> row);

@@ -9,11 +9,23 @@
 
 #include "config/object_reader.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 constexpr int64_t port_max = 65535;
+
+// Values beside the words that the configuration has for them.
+template <typename Value> std::vector<std::pair<std::string, Value>> with_words(const std::vector<Value> &values)
+{
+	std::vector<std::pair<std::string, Value>> words;
+
+	for (const Value value : values)
+		words.emplace_back(word(value), value);
+	return words;
+}
 
 bool is_name(const std::string &name)
 {
@@ -24,7 +36,8 @@ bool is_name(const std::string &name)
 }
 
 // The names of one kind of object, with the place where each was given.
-class Names {
+class Names
+{
 public:
 	Names(std::string kind, ConfigErrors &errors) : kind_(std::move(kind)), errors_(errors) {}
 
@@ -35,12 +48,13 @@ public:
 		if (!name)
 			return {};
 		if (!is_name(*name)) {
-			reader.error("name", fmt::format("'{}' is not a name; allowed: 1-{} characters of A-Z a-z 0-9 _ -",
-							 *name, static_cast<int>(HF_NAME_LENGTH)));
+			reader.error("name",
+				     fmt::format("'{}' is not a name; allowed: 1-{} characters of A-Z a-z 0-9 _ -",
+						 *name, static_cast<int>(HF_NAME_LENGTH)));
 			return {};
 		}
 		auto [where, fresh] = lines_.emplace(*name, reader.place("name").mark.line + 1);
-		if (!fresh)
+		if (!fresh && where->second)
 			reader.error("name", fmt::format("another {} in line {} has the name '{}'", kind_,
 							 where->second, *name));
 		return *name;
@@ -50,8 +64,12 @@ public:
 	{
 		std::vector<std::string> candidates;
 
-		if (name.empty() || lines_.contains(name))
+		if (lines_.contains(name))
 			return;
+		if (name.empty()) {
+			report(errors_, place, fmt::format("is empty; a {} is expected", kind_));
+			return;
+		}
 		for (const auto &entry : lines_)
 			candidates.push_back(entry.first);
 		std::string message = fmt::format("there is no {} '{}'", kind_, name);
@@ -69,7 +87,8 @@ private:
 };
 
 // One parse: fills `config`, collects errors.
-class Parser {
+class Parser
+{
 public:
 	explicit Parser(ConfigErrors &errors)
 		: errors_(errors), pool_names_("pool", errors), rule_names_("persistence rule", errors),
@@ -99,6 +118,7 @@ private:
 	// Beside config_.virtual_servers: the places of what is checked at the end.
 	struct ServerPlaces {
 		Place pool, persistence, port;
+		bool has_pool, has_persistence;
 	};
 	std::vector<ServerPlaces> places_;
 };
@@ -178,8 +198,8 @@ void Parser::read_member(ObjectReader &reader, Pool &pool, Names &names, std::ma
 	auto [where, fresh] = endpoints.emplace(fmt::format("{} {}", member.address.text(), member.port),
 						reader.place().mark.line + 1);
 	if (!fresh && member.address != Address())
-		reader.error("address", fmt::format("the member in line {} has the same address and port",
-						    where->second));
+		reader.error("address",
+			     fmt::format("the member in line {} has the same address and port", where->second));
 	pool.members.push_back(member);
 }
 
@@ -207,20 +227,14 @@ void Parser::read_rule(ObjectReader &reader)
 	rule.name = rule_names_.read(reader);
 	if (rule.name.starts_with("LB_PERSIS_"))
 		report(errors_, where, "names that begin with LB_PERSIS_ are those of the predefined rules");
-	reader.unavailable_word("type", {"http-header-hash", "http-request-hash", "cookie-hash", "persistent-cookie",
-					 "passive-cookie", "insert-cookie", "rewrite-cookie", "embedded-cookie",
-					 "radius-attribute", "rdp-cookie", "ssl-session-id", "sip-call-id",
-					 "iso8583-bitmap"});
-	auto type = reader.word<hf_rule_type>("type",
-					      {{"source-address", HF_RULE_SOURCE_ADDRESS},
-					       {"source-address-hash", HF_RULE_SOURCE_ADDRESS_HASH},
-					       {"source-address-port-hash", HF_RULE_SOURCE_ADDRESS_PORT_HASH}},
-					      true);
+	reader.unavailable_word("type",
+				{"http-header-hash", "http-request-hash", "cookie-hash", "persistent-cookie",
+				 "passive-cookie", "insert-cookie", "rewrite-cookie", "embedded-cookie",
+				 "radius-attribute", "rdp-cookie", "ssl-session-id", "sip-call-id", "iso8583-bitmap"});
+	auto type = reader.word<hf_rule_type>("type", with_words(rule_types()), true);
 	// With an unknown type its settings are not known either: nothing is said about them.
 	if (!type) {
-		for (const char *key : {"timeout", "ipv4_mask_bits", "ipv6_mask_bits"})
-			reader.text(key);
-		reader.unavailable({"match_across", "keyword"});
+		reader.ignore_the_rest();
 		return;
 	}
 	rule.type = *type;
@@ -236,8 +250,9 @@ void Parser::read_rule(ObjectReader &reader)
 		for (const char *key : {"timeout", "ipv4_mask_bits", "ipv6_mask_bits", "match_across"}) {
 			if (reader.has(key)) {
 				reader.text(key);
-				reader.error(key, fmt::format("a rule of type {} keeps no sessions and has no such setting",
-							      word(rule.type)));
+				reader.error(key,
+					     fmt::format("a rule of type {} keeps no sessions and has no such setting",
+							 word(rule.type)));
 			}
 		}
 	}
@@ -261,8 +276,10 @@ void Parser::read_port(ObjectReader &reader, VirtualServer &server)
 		after_first = after_last;
 	}
 	if (status != std::errc() || after_first != end || first < 1 || last > port_max || first > last) {
-		reader.error("port", fmt::format("'{}' is not a port or a range of ports; allowed: 1-65535, as in 80 or 8000-8099",
-						 *text));
+		reader.error(
+			"port",
+			fmt::format("'{}' is not a port or a range of ports; allowed: 1-65535, as in 80 or 8000-8099",
+				    *text));
 		return;
 	}
 	server.first_port = static_cast<uint16_t>(first);
@@ -277,10 +294,11 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	if (auto address = read_address(reader))
 		server.address = *address;
 	read_port(reader, server);
-	if (auto protocol = reader.word<hf_protocol>("protocol", {{"tcp", HF_PROTOCOL_TCP}, {"udp", HF_PROTOCOL_UDP}}, true))
+	if (auto protocol =
+		    reader.word<hf_protocol>("protocol", {{"tcp", HF_PROTOCOL_TCP}, {"udp", HF_PROTOCOL_UDP}}, true))
 		server.protocol = *protocol;
 	reader.unavailable_word("forwarding", {"direct", "fullnat", "nat46", "nat64"});
-	if (auto forwarding = reader.word<hf_forwarding>("forwarding", {{"dnat", HF_FORWARDING_DNAT}}, true))
+	if (auto forwarding = reader.word<hf_forwarding>("forwarding", with_words(forwardings()), true))
 		server.forwarding = *forwarding;
 	reader.unavailable_word("method", {"least-connections", "random", "fastest-response"});
 	if (auto method = reader.word<hf_method>(
@@ -294,7 +312,8 @@ void Parser::read_virtual_server(ObjectReader &reader)
 		server.idle_timeout = static_cast<uint32_t>(*timeout);
 	reader.unavailable({"source_addresses", "syn_protection", "x_forwarded_for", "proxy_protocol", "server_first",
 			    "server_first_wait", "new_sessions_per_second", "own_addresses"});
-	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port")});
+	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"), reader.has("pool"),
+			   reader.has("persistence")});
 	config_.virtual_servers.push_back(server);
 }
 
@@ -307,15 +326,18 @@ void Parser::check_references()
 	for (size_t i = 0; i < config_.virtual_servers.size(); i++) {
 		const VirtualServer &server = config_.virtual_servers[i];
 
-		pool_names_.check(places_[i].pool, server.pool);
-		rule_names_.check(places_[i].persistence, server.persistence);
+		if (places_[i].has_pool)
+			pool_names_.check(places_[i].pool, server.pool);
+		if (places_[i].has_persistence)
+			rule_names_.check(places_[i].persistence, server.persistence);
 		auto pool = pools.find(server.pool);
 		if (pool == pools.end() || server.address == Address())
 			continue;
 		for (const Member &member : pool->second->members) {
 			if (member.address != Address() && member.address.is_ipv4() != server.address.is_ipv4()) {
 				report(errors_, places_[i].pool,
-				       fmt::format("dnat needs members of the virtual server's family: {} is {}, member {}/{} is {}",
+				       fmt::format("dnat needs members of the virtual server's family: {} is {}, "
+						   "member {}/{} is {}",
 						   server.address.text(), server.address.is_ipv4() ? "IPv4" : "IPv6",
 						   server.pool, member.name, member.address.text()));
 				break;
@@ -393,15 +415,16 @@ Config Parser::parse(const YAML::Node &root)
 	// Id 0 is "none".
 	auto fits = [&](const char *key, size_t count, uint32_t size) {
 		if (count >= size)
-			reader.error(key, fmt::format("{} of them; at most {} fit into tables.{}: {}", count, size - 1, key,
-						      size));
+			reader.error(key, fmt::format("{} of them; at most {} fit into tables.{}: {}", count, size - 1,
+						      key, size));
 	};
 	size_t member_count = 0;
 	for (const Pool &pool : config_.pools)
 		member_count += pool.members.size();
 	fits("virtual_servers", config_.virtual_servers.size(), config_.tables.virtual_servers);
 	fits("members", member_count, config_.tables.members);
-	for (const auto &[key, count] : {std::pair("pools", config_.pools.size()), {"persistence", config_.rules.size()}}) {
+	for (const auto &[key, count] :
+	     {std::pair("pools", config_.pools.size()), {"persistence", config_.rules.size()}}) {
 		if (count >= HF_POOLS)
 			reader.error(key, fmt::format("{} of them; allowed: at most {}", count, HF_POOLS - 1));
 	}
@@ -415,7 +438,10 @@ ConfigResult parse_config(const std::string &text)
 	ConfigErrors errors;
 
 	try {
-		Config config = Parser(errors).parse(YAML::Load(text));
+		const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+		if (documents.size() > 1)
+			report(errors, {documents[1].Mark(), ""}, "a second document; one is allowed");
+		Config config = Parser(errors).parse(documents.empty() ? YAML::Node() : documents[0]);
 
 		if (errors.empty())
 			return config;

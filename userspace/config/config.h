@@ -9,7 +9,8 @@
 #include "config/errors.h"
 #include "model/model.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 using ConfigResult = std::variant<Config, ConfigErrors>;
 

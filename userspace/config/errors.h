@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-namespace holdfast {
+namespace holdfast
+{
 
 struct ConfigError {
 	int line = 0; // from 1; 0: the file as a whole

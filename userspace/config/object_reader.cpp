@@ -6,9 +6,11 @@
 #include <fmt/format.h>
 #include <set>
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 size_t edit_distance(const std::string &left, const std::string &right)
 {
@@ -74,6 +76,8 @@ std::optional<std::string> closest(const std::string &word, const std::vector<st
 	if (word.size() > 64)
 		return std::nullopt;
 	for (const std::string &candidate : candidates) {
+		if (candidate.size() > word.size() + 2 || word.size() > candidate.size() + 2)
+			continue;
 		const size_t distance = edit_distance(word, candidate);
 
 		if (distance < least && distance < candidate.size()) {
@@ -230,7 +234,7 @@ void ObjectReader::object(const std::string &key, const std::function<void(Objec
 
 void ObjectReader::finish()
 {
-	if (!node_.IsMap())
+	if (!node_.IsMap() || ignore_)
 		return;
 	for (const auto &entry : node_) {
 		if (!entry.first.IsScalar() || contains(known_, entry.first.Scalar()))

@@ -15,7 +15,8 @@
 
 #include "config/errors.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 // A place in the file, kept for errors that show only later.
 struct Place {
@@ -23,7 +24,8 @@ struct Place {
 	std::string path;
 };
 
-class ObjectReader {
+class ObjectReader
+{
 public:
 	ObjectReader(const YAML::Node &node, std::string path, ConfigErrors &errors);
 
@@ -36,9 +38,8 @@ public:
 	std::optional<bool> boolean(const std::string &key);
 
 	// A word out of a list; the value that stands beside it.
-	template <typename Value>
-	std::optional<Value> word(const std::string &key, const std::vector<std::pair<std::string, Value>> &words,
-				  bool required = false)
+	template <typename Value> std::optional<Value>
+	word(const std::string &key, const std::vector<std::pair<std::string, Value>> &words, bool required = false)
 	{
 		auto found = text(key, required);
 		std::string allowed;
@@ -67,6 +68,8 @@ public:
 
 	// Reports the keys that nobody asked for. Call it last.
 	void finish();
+	// Nothing can be said about the keys that nobody asked for.
+	void ignore_the_rest() { ignore_ = true; }
 
 private:
 	std::optional<YAML::Node> find(const std::string &key, bool required);
@@ -75,6 +78,7 @@ private:
 	YAML::Node node_;
 	std::string path_;
 	ConfigErrors &errors_;
+	bool ignore_ = false;
 	std::vector<std::string> known_;
 	std::vector<std::string> unavailable_;
 	std::vector<std::pair<std::string, std::string>> unavailable_words_;

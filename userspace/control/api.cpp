@@ -9,9 +9,11 @@
 #include "control/entries.h"
 #include "datapath/encode.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 using nlohmann::json;
 
@@ -30,7 +32,10 @@ ApiResponse refuse(const ConfigErrors &errors)
 	json list = json::array();
 
 	for (const ConfigError &error : errors)
-		list.push_back({{"path", error.path}, {"line", error.line}, {"column", error.column}, {"message", error.message}});
+		list.push_back({{"path", error.path},
+				{"line", error.line},
+				{"column", error.column},
+				{"message", error.message}});
 	return answer({{"errors", list}}, 422);
 }
 
@@ -55,7 +60,8 @@ json interfaces_json(const Controller &controller)
 	json list = json::array();
 
 	for (const Attachment &attachment : controller.attachments())
-		list.push_back({{"name", attachment.interface}, {"mode", word(attachment.mode)}, {"note", attachment.note}});
+		list.push_back(
+			{{"name", attachment.interface}, {"mode", word(attachment.mode)}, {"note", attachment.note}});
 	return list;
 }
 
@@ -71,9 +77,9 @@ json virtual_servers_json(Controller &controller)
 		one["name"] = server.name;
 		one["id"] = id;
 		one["address"] = server.address.text();
-		one["port"] = server.first_port == server.last_port ?
-				      std::to_string(server.first_port) :
-				      fmt::format("{}-{}", server.first_port, server.last_port);
+		one["port"] = server.first_port == server.last_port
+				      ? std::to_string(server.first_port)
+				      : fmt::format("{}-{}", server.first_port, server.last_port);
 		one["protocol"] = word(server.protocol);
 		one["forwarding"] = word(server.forwarding);
 		one["method"] = word(server.method);
@@ -177,6 +183,8 @@ Result<EntryFilter> read_filter(const ApiRequest &request)
 	EntryFilter filter;
 
 	for (const auto &[name, value] : request.query) {
+		if (value.empty())
+			return Error(fmt::format("{}: is empty", name));
 		if (name == "virtual_server") {
 			filter.virtual_server = value;
 		} else if (name == "rule") {
@@ -191,8 +199,9 @@ Result<EntryFilter> read_filter(const ApiRequest &request)
 
 			if (status != std::errc() || stop != end || filter.limit < 1 || filter.limit > 10000000)
 				return Error(fmt::format("limit: '{}'; allowed: 1-10000000", value));
-		} else if (name != "all") {
-			return Error(fmt::format("'{}' is not a filter; allowed: virtual_server, rule, member, key, limit", name));
+		} else {
+			return Error(fmt::format(
+				"'{}' is not a filter; allowed: virtual_server, rule, member, key, limit", name));
 		}
 	}
 	return filter;
@@ -260,10 +269,12 @@ ApiAnswer Api::get(const ApiRequest &request)
 		return {answer(found->second()), {}};
 	if (request.path != "/v1/sessions" && request.path != "/v1/connections")
 		return {refuse(404, fmt::format("there is nothing at {}", request.path)), {}};
+	const bool sessions = request.path == "/v1/sessions";
 	auto filter = read_filter(request);
 	if (!filter)
 		return {refuse(400, filter.error().message()), {}};
-	const bool sessions = request.path == "/v1/sessions";
+	if (!sessions && !filter->rule.empty())
+		return {refuse(400, "connections have no rule; allowed: virtual_server, member, key, limit"), {}};
 	return later([snapshot = controller_.snapshot(), filter = *filter, sessions] {
 		return sessions ? list_sessions(snapshot, filter) : list_connections(snapshot, filter);
 	});
@@ -311,28 +322,33 @@ ApiResponse Api::patch_member(const ApiRequest &request)
 			else if (text == "reset")
 				reset = true;
 			else
-				return refuse(400, fmt::format("status: '{}'; allowed: enable, drain, maintain, disable, reset", text));
+				return refuse(
+					400,
+					fmt::format("status: '{}'; allowed: enable, drain, maintain, disable, reset",
+						    text));
 		} else if (key == "weight" && value.is_number_integer()) {
 			const int64_t number = value;
 
 			if (number < HF_WEIGHT_MIN || number > HF_WEIGHT_MAX)
 				return refuse(400, fmt::format("weight: {} is out of range; allowed: {}-{}", number,
-							       static_cast<int>(HF_WEIGHT_MIN), static_cast<int>(HF_WEIGHT_MAX)));
+							       static_cast<int>(HF_WEIGHT_MIN),
+							       static_cast<int>(HF_WEIGHT_MAX)));
 			weight = static_cast<uint32_t>(number);
 		} else {
 			return refuse(400, fmt::format("'{}': allowed are status (a word) and weight (a number)", key));
 		}
 	}
-	auto done = controller_.override_member(name.substr(0, slash), name.substr(slash + 1), [&](MemberOverride &one) {
-		if (reset)
-			one = {};
-		if (status) {
-			one.has_status = true;
-			one.status = *status;
-		}
-		if (weight)
-			one.weight = *weight;
-	});
+	auto done =
+		controller_.override_member(name.substr(0, slash), name.substr(slash + 1), [&](MemberOverride &one) {
+			if (reset)
+				one = {};
+			if (status) {
+				one.has_status = true;
+				one.status = *status;
+			}
+			if (weight)
+				one.weight = *weight;
+		});
 	if (!done)
 		return refuse(404, done.error().message());
 	for (const json &member : members_json(controller_)) {
@@ -351,12 +367,14 @@ ApiAnswer Api::handle(const ApiRequest &request)
 	if (request.method == "PATCH" && request.path.starts_with("/v1/members/"))
 		return {patch_member(request), {}};
 	if (request.method == "DELETE" && request.path == "/v1/sessions") {
-		auto filter = read_filter(request);
+		const bool all = request.query == std::map<std::string, std::string>{{"all", "1"}};
+		auto filter = all ? Result<EntryFilter>(EntryFilter{}) : read_filter(request);
 
 		if (!filter)
 			return {refuse(400, filter.error().message()), {}};
-		if (request.query.empty())
-			return {refuse(400, "which sessions? give a filter, or all=1"), {}};
+		if (request.query.empty() || request.query.contains("limit"))
+			return {refuse(400, "which sessions? give virtual_server, rule, member or key, or all=1 alone"),
+				{}};
 		return later([snapshot = controller_.snapshot(), filter = *filter]() -> Result<json> {
 			auto deleted = delete_sessions(snapshot, filter);
 			if (!deleted)

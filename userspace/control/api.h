@@ -9,7 +9,8 @@
 #include "control/controller.h"
 #include "expiry/sweeper.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 struct ApiRequest {
 	std::string method; // "GET"
@@ -30,7 +31,8 @@ struct ApiAnswer {
 	std::function<ApiResponse()> work;
 };
 
-class Api {
+class Api
+{
 public:
 	Api(Controller &controller, const Sweeper &sweeper) : controller_(controller), sweeper_(sweeper) {}
 

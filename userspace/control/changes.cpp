@@ -4,13 +4,14 @@
 
 #include "control/controller.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
-template <typename Object>
-void compare(const char *kind, const std::vector<Object> &from, const std::vector<Object> &to,
-	     std::vector<std::string> &lines)
+template <typename Object> void compare(const char *kind, const std::vector<Object> &from,
+					const std::vector<Object> &to, std::vector<std::string> &lines)
 {
 	std::map<std::string, const Object *> old;
 

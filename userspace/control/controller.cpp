@@ -10,9 +10,11 @@
 #include "util/file.h"
 #include "util/log.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 template <typename Objects> std::set<std::string> names_of(const Objects &objects)
 {
@@ -43,10 +45,12 @@ void warn_about_forwarding(const Config &config)
 		(server.address.is_ipv4() ? ipv4 : ipv6) = true;
 	for (const Interface &interface : config.interfaces) {
 		for (const auto &[family, used] : {std::pair("ipv4", ipv4), {"ipv6", ipv6}}) {
-			auto value = read_file(fmt::format("/proc/sys/net/{}/conf/{}/forwarding", family, interface.name));
+			auto value =
+				read_file(fmt::format("/proc/sys/net/{}/conf/{}/forwarding", family, interface.name));
 
 			if (used && value && value->starts_with('0'))
-				log_error("interface {}: {} forwarding is off, so the kernel does not say where packets go; "
+				log_error("interface {}: {} forwarding is off, so the kernel does not say where "
+					  "packets go; "
 					  "remedy: sysctl -w net.{}.conf.{}.forwarding=1",
 					  interface.name, family, family, interface.name);
 		}
@@ -91,7 +95,7 @@ Result<void> Controller::start()
 	auto ids = state_.ids();
 	if (!ids)
 		return ids.error();
-	ids_ = *ids;
+	ids_ = *ids == Ids{} && maps_->adopted() ? ids_from_maps() : *ids;
 	if (auto applied = state_.applied()) {
 		applied_ = *applied;
 	} else {
@@ -105,54 +109,91 @@ Result<void> Controller::start()
 		std::string message;
 
 		for (const ConfigError &error : *errors)
-			message += (message.empty() ? "" : "\n") + error.text(options_.config_path);
+			message += (message.empty() ? "" : "\n") + error.text(applied_path());
 		return Error(message);
 	}
 	config_ = std::get<Config>(parsed);
 	if (!(config_.tables == maps_->tables()))
-		log_warning("the tables keep the size that they were made with; `holdfast detach` and a start change that");
+		log_warning(
+			"the tables keep the size that they were made with; `holdfast detach` and a start change that");
 
 	auto mirror = NextHopMirror::open(*maps_);
 	if (!mirror)
 		return mirror.error();
 	mirror_ = std::move(*mirror);
-	auto written = write(effective());
+	auto written = write(effective(), [&] { return state_.save_applied(applied_); });
 	if (!written)
 		return written.error();
-	if (auto attached = attach(config_); !attached)
-		return attached;
+	if (auto attached = attach(config_); !attached) {
+		// The kernel is forwarding already: one interface that is gone must not end that.
+		if (!maps_->adopted())
+			return attached;
+		log_error("{}", attached.error().message());
+	}
 	refresh_next_hops();
 	warn_about_forwarding(config_);
 	if (file_differs())
 		log_warning("{} is not what is applied; `holdfast apply` or SIGHUP applies it", options_.config_path);
-	return state_.save_applied(applied_);
+	return {};
 }
 
-// Numbers are on disk before anything in the maps refers to them, and a number
-// of what is gone is free only when nothing refers to it any more.
-Result<ApplyReport> Controller::write(const Config &config)
+// New numbers are on disk before anything in the maps refers to them. `commit`
+// makes the change the one that a restart goes on from; only then the names that
+// are gone lose their numbers, and those are free when nothing refers to them.
+Result<ApplyReport> Controller::write(const Config &config, const std::function<Result<void>()> &commit)
 {
 	Ids ids = ids_;
 	auto image = make_image(config, maps_->tables(), ids);
 
 	if (!image)
 		return image.error();
-	ids.virtual_servers.retire(names_of(config.virtual_servers));
-	ids.members.retire(member_names(config));
-	ids.pools.release(ids.pools.retire(names_of(config.pools)));
-	ids.rules.release(ids.rules.retire(names_of(config.rules)));
-	if (!(ids == ids_)) {
-		if (auto saved = state_.save_ids(ids); !saved)
-			return saved.error();
-	}
-	const auto servers = ids.virtual_servers.retired(), members = ids.members.retired();
-	auto done = reconcile(*maps_, *image, servers, members);
+	if (auto fits = check_fit(*maps_, *image); !fits)
+		return fits.error();
+	if (auto saved = state_.save_ids(ids); !saved)
+		return saved.error();
+	ids_ = ids;
+	auto done = reconcile(*maps_, *image);
 	if (!done)
 		return done.error();
-	ids.virtual_servers.release(servers);
-	ids.members.release(members);
-	ids_ = std::move(ids);
+	if (auto committed = commit(); !committed)
+		return committed.error();
+	const auto servers = ids_.virtual_servers.retire(names_of(config.virtual_servers));
+	const auto members = ids_.members.retire(member_names(config));
+	ids_.pools.release(ids_.pools.retire(names_of(config.pools)));
+	ids_.rules.release(ids_.rules.retire(names_of(config.rules)));
+	if (!ids_.virtual_servers.retired().empty() || !ids_.members.retired().empty()) {
+		if (auto dropped = drop_orphans(*maps_, *done); !dropped)
+			return dropped.error();
+		for (const uint32_t id : servers)
+			maps_->virtual_server_counters.clear(id);
+		for (const uint32_t id : members)
+			maps_->member_counters.clear(id);
+		ids_.virtual_servers.release_all();
+		ids_.members.release_all();
+	}
+	if (auto saved = state_.save_ids(ids_); !saved)
+		return saved.error();
 	return ApplyReport{{}, done->writes, done->sessions_dropped, done->connections_dropped};
+}
+
+// A state directory that was lost: the maps know the names, too.
+Ids Controller::ids_from_maps() const
+{
+	Ids ids;
+
+	for (uint32_t id = 1; id < maps_->virtual_server_settings.size(); id++)
+		ids.virtual_servers.adopt(maps_->virtual_server_settings.get(id).name, id);
+	for (uint32_t id = 1; id < maps_->pools.size(); id++) {
+		ids.pools.adopt(maps_->pools.get(id).name, id);
+		ids.rules.adopt(maps_->rules.get(id).name, id);
+	}
+	for (uint32_t id = 1; id < maps_->members.size(); id++) {
+		const hf_member member = maps_->members.get(id);
+
+		if (member.state != HF_MEMBER_ABSENT)
+			ids.members.adopt(member_key(ids.pools.name(member.pool), member.name), id);
+	}
+	return ids;
 }
 
 Result<void> Controller::attach(const Config &config)
@@ -160,7 +201,7 @@ Result<void> Controller::attach(const Config &config)
 	const bool hairpin =
 		std::any_of(config.interfaces.begin(), config.interfaces.end(),
 			    [](const Interface &interface) { return interface_driver(interface.name) == "veth"; });
-	std::set<int> native;
+	std::set<int> native, generic;
 
 	if (!programs_ || hairpin != hairpin_by_redirect_) {
 		auto programs = Programs::load(*maps_, {.hairpin_by_redirect = hairpin});
@@ -170,12 +211,23 @@ Result<void> Controller::attach(const Config &config)
 		programs_ = std::move(*programs);
 		hairpin_by_redirect_ = hairpin;
 	}
+	// What can be seen to fail fails before anything is attached.
+	for (const Interface &interface : config.interfaces) {
+		if (!interface_index(interface.name))
+			return Error(fmt::format("interface {}: there is no such interface in this network namespace",
+						 interface.name));
+	}
 	std::vector<Attachment> attachments;
 	for (const Interface &interface : config.interfaces) {
 		auto attached = attach_interface(*programs_, interface, options_.pin_directory);
 
-		if (!attached)
+		if (!attached) {
+			for (const Attachment &done : attachments) {
+				if (!maps_->adopted() && attachments_.empty())
+					detach_interface(done.interface, options_.pin_directory);
+			}
 			return attached.error();
+		}
 		if (attached->note.empty())
 			log_info("interface {}: {}", attached->interface, word(attached->mode));
 		else
@@ -183,6 +235,8 @@ Result<void> Controller::attach(const Config &config)
 				    attached->note);
 		if (attached->mode == InterfaceMode::xdp)
 			native.insert(attached->index);
+		if (attached->mode == InterfaceMode::xdp_generic)
+			generic.insert(attached->index);
 		attachments.push_back(*attached);
 	}
 	const auto wanted = names_of(config.interfaces);
@@ -193,7 +247,8 @@ Result<void> Controller::attach(const Config &config)
 		}
 	}
 	attachments_ = std::move(attachments);
-	mirror_->set_xdp_interfaces(std::move(native));
+	// Native XDP cannot send on a generic interface; among generic ones it can.
+	mirror_->set_xdp_interfaces(native.empty() ? std::move(generic) : std::move(native));
 	return {};
 }
 
@@ -213,6 +268,8 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 
 		if (!image)
 			return refuse(image.error());
+		if (auto fits = check_fit(*maps_, *image); !fits)
+			return refuse(fits.error());
 		return report;
 	}
 	// Interfaces first: what can fail fails before the maps change.
@@ -222,13 +279,11 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 			return refuse(attached.error());
 		}
 	}
-	auto written = write(with_overrides(config, overrides_));
+	auto written = write(with_overrides(config, overrides_), [&] { return state_.save_applied(yaml); });
 	if (!written)
 		return refuse(written.error());
 	config_ = config;
 	applied_ = yaml;
-	if (auto saved = state_.save_applied(applied_); !saved)
-		log_error("{}", saved.error().message());
 	refresh_next_hops();
 	warn_about_forwarding(config_);
 	report.writes = written->writes;
@@ -259,18 +314,32 @@ Result<ApplyReport> Controller::override_member(const std::string &pool, const s
 	change(overrides[key]);
 	if (overrides[key] == MemberOverride{})
 		overrides.erase(key);
-	auto written = write(with_overrides(config_, overrides));
+	auto written = write(with_overrides(config_, overrides), [&] { return state_.save_overrides(overrides); });
 	if (!written)
 		return written.error();
 	overrides_ = std::move(overrides);
-	if (auto saved = state_.save_overrides(overrides_); !saved)
-		return saved.error();
 	return *written;
+}
+
+// An interface that was deleted and made again has lost its programs.
+void Controller::attach_again()
+{
+	const bool lost = std::any_of(attachments_.begin(), attachments_.end(), [](const Attachment &attachment) {
+		const int index = interface_index(attachment.interface);
+
+		return index && index != attachment.index;
+	});
+
+	if (!lost)
+		return;
+	if (auto attached = attach(config_); !attached)
+		log_error("{}", attached.error().message());
 }
 
 void Controller::refresh_next_hops()
 {
-	mirror_->changed();
+	if (mirror_->changed())
+		attach_again();
 	if (auto refreshed = mirror_->refresh(); !refreshed)
 		log_error("{}", refreshed.error().message());
 }

@@ -19,7 +19,8 @@
 #include "nexthop/mirror.h"
 #include "reconcile/ids.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 // What a change did, or would do.
 struct ApplyReport {
@@ -51,7 +52,8 @@ struct Rates {
 	double connections = 0, forward_packets = 0, reply_packets = 0, forward_bytes = 0, reply_bytes = 0;
 };
 
-class Controller {
+class Controller
+{
 public:
 	struct Options {
 		std::string config_path;
@@ -101,7 +103,10 @@ private:
 	};
 	using Samples = std::map<uint32_t, Sample>;
 
-	Result<ApplyReport> write(const Config &config);
+	Result<ApplyReport> write(const Config &config, const std::function<Result<void>()> &commit);
+	Ids ids_from_maps() const;
+	void attach_again();
+	std::string applied_path() const { return state_.path() + "/applied.yaml"; }
 	Result<void> attach(const Config &config);
 	void sample(Samples &samples, const IdTable &ids, const CounterArray<hf_traffic> &counters) const;
 	Rates rates(const Samples &samples, uint32_t id) const;

@@ -5,9 +5,11 @@
 
 #include "datapath/encode.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 using nlohmann::json;
 
@@ -31,7 +33,8 @@ Result<Wanted> resolve(const Snapshot &snapshot, const EntryFilter &filter)
 	if (!filter.member.empty()) {
 		wanted.member = snapshot.ids.members.find(filter.member);
 		if (!wanted.member)
-			return Error(fmt::format("there is no member '{}'; members are named POOL/NAME", filter.member));
+			return Error(
+				fmt::format("there is no member '{}'; members are named POOL/NAME", filter.member));
 	}
 	if (!filter.rule.empty() && !snapshot.ids.rules.find(filter.rule))
 		return Error(fmt::format("there is no rule '{}'", filter.rule));
@@ -82,8 +85,9 @@ bool matches(const Wanted &wanted, const SessionView &view, const hf_session_key
 	return !wanted.key || (view.rule && masked(*wanted.key, *view.rule) == Address(key.key));
 }
 
-Result<void> each_session(const Snapshot &snapshot, const Wanted &wanted,
-			  const std::function<bool(const SessionView &, const hf_session_key &, const hf_session &)> &visit)
+Result<void>
+each_session(const Snapshot &snapshot, const Wanted &wanted,
+	     const std::function<bool(const SessionView &, const hf_session_key &, const hf_session &)> &visit)
 {
 	std::map<uint32_t, SessionView> views;
 	const uint32_t now = snapshot.maps->now();
@@ -138,14 +142,15 @@ Result<json> list_sessions(const Snapshot &snapshot, const EntryFilter &filter)
 				return true;
 			const uint32_t idle = age(now, session.last_seen);
 
-			list.push_back({{"virtual_server", view.server->name},
-					{"rule", view.rule->name},
-					{"key", Address(key.key).text()},
-					{"member", or_number(snapshot.ids.members.name(session.member), session.member)},
-					{"age", age(now, session.created)},
-					{"idle", idle},
-					{"left", view.rule->timeout - std::min(idle, view.rule->timeout)},
-					{"hits", session.hits}});
+			list.push_back(
+				{{"virtual_server", view.server->name},
+				 {"rule", view.rule->name},
+				 {"key", Address(key.key).text()},
+				 {"member", or_number(snapshot.ids.members.name(session.member), session.member)},
+				 {"age", age(now, session.created)},
+				 {"idle", idle},
+				 {"left", view.rule->timeout - std::min(idle, view.rule->timeout)},
+				 {"hits", session.hits}});
 			return true;
 		});
 	if (!walked)

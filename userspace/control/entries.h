@@ -7,7 +7,8 @@
 
 #include "control/controller.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 // {"sessions": [...], "matched": N, "shown": N}
 Result<nlohmann::json> list_sessions(const Snapshot &snapshot, const EntryFilter &filter);

@@ -8,15 +8,19 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <filesystem>
+#include <fmt/format.h>
 #include <grp.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "util/file.h"
 #include "util/log.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;
@@ -26,7 +30,8 @@ using Protocol = asio::local::stream_protocol;
 using Stream = beast::basic_stream<Protocol>;
 
 constexpr int most_clients = 64;
-constexpr uint64_t most_body = 64U << 20U;
+constexpr uint64_t most_config = 64U << 20U;
+constexpr uint64_t most_body = 64U << 10U;
 constexpr auto patience = std::chrono::seconds(30);
 
 ApiRequest to_api(const http::request<http::string_body> &request)
@@ -57,9 +62,10 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::thread_pool &walkers,
 		for (;;) {
 			http::request_parser<http::string_body> parser;
 
-			parser.body_limit(most_body);
 			parser.header_limit(16384);
 			stream.expires_after(patience);
+			co_await http::async_read_header(stream, buffer, parser, asio::use_awaitable);
+			parser.body_limit(parser.get().method() == http::verb::put ? most_config : most_body);
 			co_await http::async_read(stream, buffer, parser, asio::use_awaitable);
 			const http::request<http::string_body> request = parser.release();
 			ApiAnswer answer = api.handle(to_api(request));
@@ -88,6 +94,8 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::thread_pool &walkers,
 		if (code != http::error::end_of_stream && code != asio::error::eof && code != beast::error::timeout &&
 		    code != asio::error::connection_reset && code != asio::error::broken_pipe)
 			log_warning("control API: {}", code.message());
+	} catch (const std::exception &error) {
+		log_error("control API: {}", error.what());
 	}
 	boost::system::error_code ignored;
 	stream.socket().shutdown(Protocol::socket::shutdown_both, ignored);
@@ -95,9 +103,32 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::thread_pool &walkers,
 
 } // namespace
 
-Result<std::unique_ptr<ControlServer>> ControlServer::listen(boost::asio::io_context &loop, const std::string &path, Api &api)
+Result<void> check_socket(const std::string &path)
 {
-	std::unique_ptr<ControlServer> server(new ControlServer(loop, path, api));
+	boost::system::error_code error;
+	asio::io_context loop;
+	Protocol::socket probe(loop);
+	struct stat info{};
+
+	if (path.size() >= sizeof(sockaddr_un::sun_path))
+		return Error(fmt::format("{}: a socket's path has at most {} characters", path,
+					 sizeof(sockaddr_un::sun_path) - 1));
+	if (::lstat(path.c_str(), &info))
+		return {};
+	if (!S_ISSOCK(info.st_mode))
+		return Error(path + ": is there, and is not a socket");
+	probe.connect(Protocol::endpoint(path), error);
+	if (!error)
+		return Error(path + ": another daemon answers there");
+	return {};
+}
+
+Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context &loop, asio::thread_pool &walkers,
+							     const std::string &path, Api &api)
+{
+	if (auto checked = check_socket(path); !checked)
+		return checked.error();
+	std::unique_ptr<ControlServer> server(new ControlServer(loop, walkers, path, api));
 	boost::system::error_code error;
 	std::error_code ignored;
 
@@ -106,7 +137,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(boost::asio::io_con
 		if (auto made = make_directory(directory, 0755); !made)
 			return made.error();
 	}
-	// The state directory and the pins are locked: whoever left this socket is gone.
+	// Nobody answers there: whoever left this socket is gone.
 	std::filesystem::remove(path, ignored);
 	Protocol::acceptor &acceptor = server->acceptor_;
 	acceptor.open(Protocol(), error);
@@ -126,8 +157,8 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(boost::asio::io_con
 	return server;
 }
 
-ControlServer::ControlServer(boost::asio::io_context &loop, std::string path, Api &api)
-	: acceptor_(loop), path_(std::move(path)), api_(api)
+ControlServer::ControlServer(asio::io_context &loop, asio::thread_pool &walkers, std::string path, Api &api)
+	: acceptor_(loop), walkers_(walkers), path_(std::move(path)), api_(api)
 {
 }
 
@@ -135,6 +166,7 @@ ControlServer::~ControlServer()
 {
 	std::error_code ignored;
 
+	walkers_.stop();
 	walkers_.join();
 	if (acceptor_.is_open())
 		std::filesystem::remove(path_, ignored);

@@ -11,24 +11,31 @@
 
 #include "control/api.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-class ControlServer {
+// May a daemon listen there? Not where another one answers.
+Result<void> check_socket(const std::string &path);
+
+class ControlServer
+{
 public:
 	// The socket is made with mode 0660, and group `holdfast` where there is one. A
-	// socket that nobody answers on is replaced.
-	static Result<std::unique_ptr<ControlServer>> listen(boost::asio::io_context &loop, const std::string &path, Api &api);
+	// socket that nobody answers on is replaced. Long walks run on `walkers`, which
+	// must outlive `loop`.
+	static Result<std::unique_ptr<ControlServer>>
+	listen(boost::asio::io_context &loop, boost::asio::thread_pool &walkers, const std::string &path, Api &api);
 	~ControlServer();
 	ControlServer(const ControlServer &) = delete;
 	ControlServer &operator=(const ControlServer &) = delete;
 
 private:
-	ControlServer(boost::asio::io_context &loop, std::string path, Api &api);
+	ControlServer(boost::asio::io_context &loop, boost::asio::thread_pool &walkers, std::string path, Api &api);
 
 	void accept();
 
 	boost::asio::local::stream_protocol::acceptor acceptor_;
-	boost::asio::thread_pool walkers_{1};
+	boost::asio::thread_pool &walkers_;
 	std::string path_;
 	Api &api_;
 	std::shared_ptr<int> clients_ = std::make_shared<int>(0);

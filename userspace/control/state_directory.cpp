@@ -10,17 +10,19 @@
 #include "util/file.h"
 #include "util/log.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 Result<Fd> lock_path(const std::string &path, bool directory)
 {
-	Fd fd(::open(path.c_str(), directory ? O_RDONLY | O_DIRECTORY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	Fd fd(::open(path.c_str(), directory ? O_RDONLY | O_DIRECTORY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC,
+		     0600));
 
 	if (!fd)
 		return Error::system(path, errno);
 	if (::flock(fd.get(), LOCK_EX | LOCK_NB))
-		return errno == EWOULDBLOCK ? Error(fmt::format("{}: another holdfastd uses it", path)) :
-					      Error::system(path, errno);
+		return errno == EWOULDBLOCK ? Error(fmt::format("{}: another holdfastd uses it", path))
+					    : Error::system(path, errno);
 	return fd;
 }
 

@@ -12,9 +12,11 @@
 #include "util/fd.h"
 #include "util/result.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-class StateDirectory {
+class StateDirectory
+{
 public:
 	// Creates the directory if need be, and locks it.
 	static Result<StateDirectory> open(const std::string &path);

@@ -14,9 +14,11 @@
 
 #include "util/log.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 constexpr const char *bpf_mount = "/sys/fs/bpf";
 
@@ -32,7 +34,7 @@ bool has_capability(unsigned capability)
 
 bool is_bpf_file_system(const std::string &path)
 {
-	struct statfs info {};
+	struct statfs info{};
 
 	return ::statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
 }
@@ -63,21 +65,24 @@ Result<void> check_host(const std::string &pin_directory)
 	::uname(&system);
 	if (!release_at_least(system.release, 6, 1))
 		return Error(fmt::format("Linux 6.1 or newer is needed; this is {}", system.release));
-	for (const auto &[number, name] : {std::pair(CAP_BPF, "CAP_BPF"), {CAP_NET_ADMIN, "CAP_NET_ADMIN"},
-					   {CAP_PERFMON, "CAP_PERFMON"}}) {
+	for (const auto &[number, name] :
+	     {std::pair(CAP_BPF, "CAP_BPF"), {CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_PERFMON, "CAP_PERFMON"}}) {
 		if (!has_capability(static_cast<unsigned>(number)))
-			return Error(fmt::format("{} is needed: run it as root, or give the service that capability", name));
+			return Error(
+				fmt::format("{} is needed: run it as root, or give the service that capability", name));
 	}
 	if (is_bpf_file_system(existing_parent(pin_directory)))
 		return {};
 	if (!pin_directory.starts_with(std::string(bpf_mount) + "/"))
-		return Error(fmt::format("{}: not on a BPF file system; mount one there, or choose a --pin-dir below {}",
-					 pin_directory, bpf_mount));
+		return Error(
+			fmt::format("{}: not on a BPF file system; mount one there, or choose a --pin-dir below {}",
+				    pin_directory, bpf_mount));
 	if (::mount("bpf", bpf_mount, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
-		return Error::system(fmt::format("no BPF file system is mounted at {}, and mounting one failed; remedy: "
-						 "mount -t bpf bpf {}",
-						 bpf_mount, bpf_mount),
-				     errno);
+		return Error::system(
+			fmt::format("no BPF file system is mounted at {}, and mounting one failed; remedy: "
+				    "mount -t bpf bpf {}",
+				    bpf_mount, bpf_mount),
+			errno);
 	log_info("mounted a BPF file system at {}", bpf_mount);
 	return {};
 }

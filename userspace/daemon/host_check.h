@@ -7,7 +7,8 @@
 
 #include "util/result.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 // Privileges, kernel version, a BPF file system under the pin directory (mounted
 // at /sys/fs/bpf if nothing is).

@@ -23,10 +23,13 @@ int main(int argc, char **argv)
 	} catch (const CLI::ParseError &error) {
 		return app.exit(error) ? 2 : 0;
 	}
-	const auto done = detach ? holdfast::detach_service(options) : holdfast::run_service(options);
-	if (!done) {
+	try {
+		const auto done = detach ? holdfast::detach_service(options) : holdfast::run_service(options);
+		if (done)
+			return 0;
 		holdfast::log_error("{}", done.error().message());
-		return 1;
+	} catch (const std::exception &exception) {
+		holdfast::log_error("{}", exception.what());
 	}
-	return 0;
+	return 1;
 }

@@ -5,6 +5,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -17,9 +18,11 @@
 #include "util/file.h"
 #include "util/log.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 namespace asio = boost::asio;
 
@@ -27,7 +30,9 @@ constexpr auto sample_interval = std::chrono::seconds(1);
 // Without an event: what an event that was lost would have said.
 constexpr int refresh_every_samples = 5;
 // Events come in bursts: one look at the kernel's tables serves all of them.
+// Where looking takes long, it is done less often: at most 5 % of one CPU.
 constexpr auto settle_time = std::chrono::milliseconds(10);
+constexpr int settle_share = 20;
 
 // The protocol of sd_notify(3): a datagram to the socket that the manager names.
 void notify_manager(const char *state)
@@ -46,7 +51,8 @@ void notify_manager(const char *state)
 		 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path)));
 }
 
-class EventLoop {
+class EventLoop
+{
 public:
 	EventLoop(asio::io_context &loop, Controller &controller)
 		: controller_(controller), signals_(loop, SIGTERM, SIGINT, SIGHUP), sampling_(loop), settling_(loop),
@@ -97,11 +103,15 @@ private:
 		kernel_.async_wait(asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code error) {
 			if (error)
 				return;
-			settling_.expires_after(settle_time);
+			settling_.expires_after(
+				std::max<std::chrono::steady_clock::duration>(settle_time, refreshing_ * settle_share));
 			settling_.async_wait([this](boost::system::error_code stopped) {
+				const auto began = std::chrono::steady_clock::now();
+
 				if (stopped)
 					return;
 				controller_.refresh_next_hops();
+				refreshing_ = std::chrono::steady_clock::now() - began;
 				wait_for_kernel();
 			});
 		});
@@ -114,14 +124,18 @@ private:
 	asio::posix::stream_descriptor kernel_;
 	asio::io_context &loop_;
 	int samples_ = 0;
+	std::chrono::steady_clock::duration refreshing_{};
 };
 
 } // namespace
 
 Result<void> run_service(const ServiceOptions &options)
 {
+	asio::thread_pool walkers(1);
 	asio::io_context loop;
 
+	if (auto checked = check_socket(options.socket); !checked)
+		return checked;
 	if (auto checked = check_host(options.pin_directory); !checked)
 		return checked;
 	auto state = StateDirectory::open(options.state_directory);
@@ -136,9 +150,10 @@ Result<void> run_service(const ServiceOptions &options)
 		return pins.error();
 
 	// The sizes of new tables are the configuration's, so it is read first.
-	std::string text;
+	std::string text, source = options.config;
 	if (auto applied = state->applied()) {
 		text = *applied;
+		source = options.state_directory + "/applied.yaml";
 	} else {
 		auto file = read_file(options.config);
 		if (!file)
@@ -150,7 +165,7 @@ Result<void> run_service(const ServiceOptions &options)
 		std::string message;
 
 		for (const ConfigError &error : *errors)
-			message += "\n" + error.text(options.config);
+			message += "\n" + error.text(source);
 		return Error("the configuration is refused:" + message);
 	}
 	auto maps = Maps::open(options.pin_directory, std::get<Config>(parsed).tables);
@@ -162,7 +177,7 @@ Result<void> run_service(const ServiceOptions &options)
 		return started;
 	const Sweeper sweeper(controller.maps());
 	Api api(controller, sweeper);
-	auto server = ControlServer::listen(loop, options.socket, api);
+	auto server = ControlServer::listen(loop, walkers, options.socket, api);
 	if (!server)
 		return server.error();
 	const EventLoop events(loop, controller);
@@ -188,10 +203,14 @@ Result<void> detach_service(const ServiceOptions &options)
 	auto removed = detach_all(options.pin_directory);
 	if (!removed)
 		return removed.error();
+	if (!removed->empty()) {
+		if (auto released = release_neighbours(); !released)
+			log_warning("{}", released.error().message());
+	}
 	for (const std::string &line : *removed)
 		log_info("removed: {}", line);
 	if (removed->empty())
-		log_info("nothing was attached");
+		log_info("{}: nothing is pinned there; nothing was removed", options.pin_directory);
 	return {};
 }
 

@@ -6,7 +6,8 @@
 
 #include "util/result.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 struct ServiceOptions {
 	std::string config = "/etc/holdfast/holdfast.yaml";

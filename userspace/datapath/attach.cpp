@@ -16,22 +16,34 @@
 
 #include "datapath/traffic_control.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 // Where our TC filter sits: "HF" as priority, so that it can be told from others.
 constexpr uint32_t filter_handle = 1;
 constexpr uint32_t filter_priority = 0x4846;
 
-std::string link_path(const std::string &pin_directory, const std::string &interface)
+// `kind` is "links" (of XDP) or "filters": the program that our TC filter runs,
+// by which it can be told from that of another installation.
+std::string pin_path(const std::string &pin_directory, const char *kind, const std::string &interface)
 {
 	std::string name = interface;
 
 	// A dot is not allowed in bpffs; '/' cannot be in an interface's name.
 	for (size_t at = name.find('.'); at != std::string::npos; at = name.find('.', at))
 		name.replace(at, 1, "%2e");
-	return pin_directory + "/links/" + name;
+	return pin_directory + "/" + kind + "/" + name;
+}
+
+uint32_t program_id(int program)
+{
+	bpf_prog_info info{};
+	uint32_t length = sizeof(info);
+
+	return program >= 0 && !bpf_obj_get_info_by_fd(program, &info, &length) ? info.id : 0;
 }
 
 bpf_tc_hook ingress_hook(int index)
@@ -40,45 +52,60 @@ bpf_tc_hook ingress_hook(int index)
 	return hook;
 }
 
-Result<void> attach_tc(int program, int index, const std::string &name)
-{
-	bpf_tc_hook hook = ingress_hook(index);
-	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program, .flags = BPF_TC_F_REPLACE, .handle = filter_handle,
-		    .priority = filter_priority);
-
-	int failed = bpf_tc_hook_create(&hook);
-	if (failed && failed != -EEXIST)
-		return Error::system(fmt::format("interface {}: clsact qdisc", name), -failed);
-	take_libbpf_messages(); // "Exclusivity flag on" is libbpf's word for EEXIST
-	failed = bpf_tc_attach(&hook, &options);
-	if (failed)
-		return Error::system(fmt::format("interface {}: TC filter", name), -failed);
-	return {};
-}
-
-bool has_our_filter(int index)
+// Is there a filter of this installation?
+bool has_our_filter(int index, const std::string &pin)
 {
 	bpf_tc_hook hook = ingress_hook(index);
 	LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
 
 	const bool found = bpf_tc_query(&hook, &options) == 0;
-	take_libbpf_messages();
-	return found;
+	take_libbpf_messages(); // "no such filter" is an answer
+	if (!found)
+		return false;
+	const Fd pinned(bpf_obj_get(pin.c_str()));
+	return pinned && program_id(pinned.get()) == options.prog_id;
 }
 
-void detach_tc(int index)
+Result<void> attach_tc(int program, int index, const std::string &name, const std::string &pin)
+{
+	bpf_tc_hook hook = ingress_hook(index);
+	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program, .flags = BPF_TC_F_REPLACE, .handle = filter_handle,
+		    .priority = filter_priority);
+	LIBBPF_OPTS(bpf_tc_opts, present, .handle = filter_handle, .priority = filter_priority);
+	std::error_code error;
+
+	int failed = bpf_tc_hook_create(&hook);
+	if (failed && failed != -EEXIST)
+		return Error::system(fmt::format("interface {}: clsact qdisc", name), -failed);
+	if (bpf_tc_query(&hook, &present) == 0 && !has_our_filter(index, pin))
+		return Error(
+			fmt::format("interface {}: another installation of Holdfast has its TC filter there", name));
+	take_libbpf_messages(); // "Exclusivity flag on" is libbpf's word for EEXIST
+	failed = bpf_tc_attach(&hook, &options);
+	if (failed)
+		return Error::system(fmt::format("interface {}: TC filter", name), -failed);
+	std::filesystem::create_directories(std::filesystem::path(pin).parent_path(), error);
+	std::filesystem::remove(pin, error);
+	if (bpf_obj_pin(program, pin.c_str()))
+		return Error::system(pin, errno);
+	return {};
+}
+
+void detach_tc(int index, const std::string &pin)
 {
 	bpf_tc_hook hook = ingress_hook(index);
 	LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
+	std::error_code error;
 
-	if (!has_our_filter(index))
-		return;
-	bpf_tc_detach(&hook, &options);
-	if (!traffic_control_in_use(index)) {
-		hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
-		bpf_tc_hook_destroy(&hook);
+	if (index && has_our_filter(index, pin)) {
+		bpf_tc_detach(&hook, &options);
+		if (!traffic_control_in_use(index)) {
+			hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
+			bpf_tc_hook_destroy(&hook);
+		}
+		take_libbpf_messages();
 	}
-	take_libbpf_messages();
+	std::filesystem::remove(pin, error);
 }
 
 // The link pinned by an earlier daemon now runs `program`. False: there is none that lives.
@@ -151,11 +178,17 @@ std::string interface_driver(const std::string &interface)
 	return driver.driver;
 }
 
+int interface_index(const std::string &interface)
+{
+	return static_cast<int>(::if_nametoindex(interface.c_str()));
+}
+
 Result<Attachment> attach_interface(const Programs &programs, const Interface &interface,
 				    const std::string &pin_directory)
 {
-	const int index = static_cast<int>(::if_nametoindex(interface.name.c_str()));
-	const std::string path = link_path(pin_directory, interface.name);
+	const int index = interface_index(interface.name);
+	const std::string link = pin_path(pin_directory, "links", interface.name);
+	const std::string filter = pin_path(pin_directory, "filters", interface.name);
 	Attachment attachment{interface.name, index, interface.mode, {}};
 	std::error_code error;
 
@@ -163,15 +196,15 @@ Result<Attachment> attach_interface(const Programs &programs, const Interface &i
 		return Error(fmt::format("interface {}: there is no such interface in this network namespace",
 					 interface.name));
 	// TC first: from the first packet on, XDP may leave packets to it.
-	if (auto attached = attach_tc(programs.tc(), index, interface.name); !attached)
+	const bool had_filter = has_our_filter(index, filter);
+	if (auto attached = attach_tc(programs.tc(), index, interface.name, filter); !attached)
 		return attached.error();
 	if (interface.mode == InterfaceMode::tc) {
-		std::filesystem::remove(path, error);
+		std::filesystem::remove(link, error);
 		return attachment;
 	}
-	const uint32_t flags =
-		interface.mode == InterfaceMode::xdp_generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
-	const int refused = attach_xdp(programs.xdp(), index, path, flags);
+	const uint32_t flags = interface.mode == InterfaceMode::xdp_generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+	const int refused = attach_xdp(programs.xdp(), index, link, flags);
 	if (!refused) {
 		if (interface.mode == InterfaceMode::automatic)
 			attachment.mode = InterfaceMode::xdp;
@@ -182,19 +215,18 @@ Result<Attachment> attach_interface(const Programs &programs, const Interface &i
 		attachment.note = explain_refusal(refused);
 		return attachment;
 	}
-	detach_tc(index);
+	if (!had_filter)
+		detach_tc(index, filter);
 	return Error(fmt::format("interface {}: mode {}: {}; mode auto takes TC in such a case", interface.name,
 				 word(interface.mode), explain_refusal(refused)));
 }
 
 void detach_interface(const std::string &interface, const std::string &pin_directory)
 {
-	const int index = static_cast<int>(::if_nametoindex(interface.c_str()));
 	std::error_code error;
 
-	std::filesystem::remove(link_path(pin_directory, interface), error);
-	if (index)
-		detach_tc(index);
+	std::filesystem::remove(pin_path(pin_directory, "links", interface), error);
+	detach_tc(interface_index(interface), pin_path(pin_directory, "filters", interface));
 }
 
 std::vector<std::string> attached_interfaces(const std::string &pin_directory)
@@ -204,8 +236,10 @@ std::vector<std::string> attached_interfaces(const std::string &pin_directory)
 	std::error_code error;
 
 	for (struct if_nameindex *one = all; one && one->if_index; one++) {
-		if (std::filesystem::exists(link_path(pin_directory, one->if_name), error) ||
-		    has_our_filter(static_cast<int>(one->if_index)))
+		const std::string filter = pin_path(pin_directory, "filters", one->if_name);
+
+		if (std::filesystem::exists(pin_path(pin_directory, "links", one->if_name), error) ||
+		    std::filesystem::exists(filter, error))
 			names.emplace_back(one->if_name);
 	}
 	::if_freenameindex(all);
@@ -217,16 +251,16 @@ Result<std::vector<std::string>> detach_all(const std::string &pin_directory)
 	std::vector<std::string> removed;
 	std::error_code error;
 
+	if (!std::filesystem::exists(pin_directory, error))
+		return removed;
 	for (const std::string &interface : attached_interfaces(pin_directory)) {
 		detach_interface(interface, pin_directory);
 		removed.push_back("interface " + interface);
 	}
-	if (std::filesystem::exists(pin_directory, error)) {
-		std::filesystem::remove_all(pin_directory, error);
-		if (error)
-			return Error(fmt::format("{}: {}", pin_directory, error.message()));
-		removed.push_back("pins in " + pin_directory);
-	}
+	std::filesystem::remove_all(pin_directory, error);
+	if (error)
+		return Error(fmt::format("{}: {}", pin_directory, error.message()));
+	removed.push_back("pins in " + pin_directory);
 	return removed;
 }
 

@@ -10,7 +10,8 @@
 
 #include "datapath/programs.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 struct Attachment {
 	std::string interface;
@@ -31,6 +32,9 @@ std::vector<std::string> attached_interfaces(const std::string &pin_directory);
 
 // Programs, links, pins. Returns what was removed, a line each.
 Result<std::vector<std::string>> detach_all(const std::string &pin_directory);
+
+// 0: there is no such interface.
+int interface_index(const std::string &interface);
 
 // The kernel's name of the interface's driver; empty if it has none.
 std::string interface_driver(const std::string &interface);

@@ -6,9 +6,11 @@
 #include <fmt/format.h>
 #include <openssl/sha.h>
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 template <size_t size> void copy_name(char (&to)[size], const std::string &name)
 {
@@ -96,8 +98,8 @@ void encode_hash_seed(const std::string &seed, __u64 key[2])
 
 std::string endpoint_text(const Address &address, uint16_t port)
 {
-	return address.is_ipv4() ? fmt::format("{}:{}", address.text(), port) :
-				   fmt::format("[{}]:{}", address.text(), port);
+	return address.is_ipv4() ? fmt::format("{}:{}", address.text(), port)
+				 : fmt::format("[{}]:{}", address.text(), port);
 }
 
 } // namespace holdfast

@@ -8,7 +8,8 @@
 #include "holdfast/abi.h"
 #include "model/model.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 inline uint16_t to_network(uint16_t port)
 {

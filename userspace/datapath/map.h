@@ -15,10 +15,12 @@
 
 #include "util/result.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 // A hash map (of any kind).
-template <typename Key, typename Value> class HashMap {
+template <typename Key, typename Value> class HashMap
+{
 public:
 	HashMap() = default;
 	HashMap(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
@@ -86,7 +88,8 @@ private:
 // An array map that is mapped into memory: reads and writes cost no system call.
 // Values are written in aligned 8- or 4-byte words, so that the data path never
 // sees half a word.
-template <typename Value> class MappedArray {
+template <typename Value> class MappedArray
+{
 public:
 	MappedArray() = default;
 	MappedArray(MappedArray &&other) noexcept
@@ -160,7 +163,8 @@ private:
 
 		std::memcpy(words, &value, sizeof(value));
 		for (size_t i = 0; i < sizeof(Value) / sizeof(Word); i++)
-			std::atomic_ref<Word>(reinterpret_cast<Word *>(to)[i]).store(words[i], std::memory_order_release);
+			std::atomic_ref<Word>(reinterpret_cast<Word *>(to)[i])
+				.store(words[i], std::memory_order_release);
 	}
 
 	std::byte *base_ = nullptr;
@@ -169,7 +173,8 @@ private:
 };
 
 // A per-CPU array whose values are sums of 64-bit counters.
-template <typename Value> class CounterArray {
+template <typename Value> class CounterArray
+{
 public:
 	CounterArray() = default;
 	CounterArray(int fd, int cpus) : fd_(fd), per_cpu_(static_cast<size_t>(cpus)) {}

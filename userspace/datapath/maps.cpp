@@ -2,17 +2,21 @@
 #include "datapath/maps.h"
 
 #include <bpf/libbpf.h>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fmt/format.h>
 #include <mutex>
+#include <thread>
 
 #include "holdfast_probe.skel.h"
 #include "holdfast_sweep.skel.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 std::mutex messages_mutex;
 std::string messages;
@@ -105,35 +109,33 @@ std::string take_libbpf_messages()
 
 Result<ClockScale> find_clock_scale()
 {
-	struct {
+	struct Clocks {
 		uint64_t jiffies, nanoseconds;
-	} clocks{};
+	} clocks[2]{};
 	holdfast_probe_bpf *probe = holdfast_probe_bpf__open_and_load();
+	int failed = 0;
 
 	if (!probe)
 		return Error::system("loading a BPF program", errno).in(take_libbpf_messages());
-	const int failed = run_program(bpf_program__fd(probe->progs.probe_clocks), &clocks, sizeof(clocks));
+	for (Clocks &one : clocks) {
+		if (&one != clocks)
+			std::this_thread::sleep_for(std::chrono::milliseconds(120));
+		failed = failed ? failed : run_program(bpf_program__fd(probe->progs.probe_clocks), &one, sizeof(one));
+	}
 	holdfast_probe_bpf__destroy(probe);
 	if (failed)
 		return Error::system("running a BPF program", -failed);
 
-	// Jiffies start 300 s before they wrap at 32 bits, when the clock starts at 0.
-	const double seconds = static_cast<double>(clocks.nanoseconds) / 1e9;
-	ClockScale best;
-	double least = 1.0;
-	for (unsigned hz : {100U, 128U, 200U, 250U, 256U, 300U, 500U, 512U, 1000U, 1024U}) {
-		const uint64_t initial = (1ULL << 32) - 300ULL * hz;
-		const double age = static_cast<double>(clocks.jiffies - initial) / hz;
-
-		if (clocks.jiffies >= initial && std::fabs(age - seconds) < least) {
-			least = std::fabs(age - seconds);
-			best = {initial, ((1ULL << 32) + hz / 2) / hz, hz};
-		}
+	// A tick more or less does not lead from one of these to another.
+	const double rate = static_cast<double>(clocks[1].jiffies - clocks[0].jiffies) * 1e9 /
+			    static_cast<double>(clocks[1].nanoseconds - clocks[0].nanoseconds);
+	unsigned best = 0;
+	for (const unsigned hz : {100U, 250U, 300U, 1000U}) {
+		if (!best || std::fabs(rate - hz) < std::fabs(rate - best))
+			best = hz;
 	}
-	if (!best.hz)
-		return Error(fmt::format("the kernel's HZ is not one that is known: {} jiffies in {} s", clocks.jiffies,
-					 seconds));
-	return best;
+	// Jiffies start 300 s before they wrap at 32 bits.
+	return ClockScale{(1ULL << 32) - 300ULL * best, ((1ULL << 32) + best / 2) / best, best};
 }
 
 struct Maps::Skeleton {
@@ -171,8 +173,8 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 	bpf_map__set_max_entries(bpf->maps.members, tables.members);
 	bpf_map__set_max_entries(bpf->maps.member_counters, tables.members);
 	bpf_map__set_max_entries(bpf->maps.selection, tables.selection);
-	// An address with port ranges has an entry of its own.
-	bpf_map__set_max_entries(bpf->maps.virtual_servers, 2 * tables.virtual_servers);
+	// An address has an entry of its own, and one more for its port ranges.
+	bpf_map__set_max_entries(bpf->maps.virtual_servers, 3 * tables.virtual_servers);
 	bpf_map__set_max_entries(bpf->maps.virtual_server_settings, tables.virtual_servers);
 	bpf_map__set_max_entries(bpf->maps.virtual_server_counters, tables.virtual_servers);
 	if (!pin_directory.empty()) {

@@ -14,7 +14,8 @@
 
 struct bpf_object;
 
-namespace holdfast {
+namespace holdfast
+{
 
 // HZ of the running kernel, as the data path's clock needs it.
 struct ClockScale {
@@ -23,7 +24,8 @@ struct ClockScale {
 	unsigned hz = 0;
 };
 
-class Maps {
+class Maps
+{
 public:
 	// `pin_directory` empty: private maps that vanish with this process (tests,
 	// benchmarks). Otherwise the maps pinned there are adopted, or made and
@@ -85,7 +87,7 @@ private:
 std::string take_libbpf_messages();
 void collect_libbpf_messages();
 
-// The kernel's HZ, by asking it.
+// The kernel's HZ, by looking at its clocks for a tenth of a second.
 Result<ClockScale> find_clock_scale();
 
 } // namespace holdfast

@@ -6,9 +6,11 @@
 #include "holdfast_tc.skel.h"
 #include "holdfast_xdp.skel.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 // Every map of `object` is the one of the same name in `maps`.
 Result<void> share_maps(bpf_object *object, const Maps &maps)

@@ -6,14 +6,16 @@
 
 #include "datapath/maps.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 struct ProgramOptions {
 	// See hairpin_by_redirect in bpf/config.h.
 	bool hairpin_by_redirect = false;
 };
 
-class Programs {
+class Programs
+{
 public:
 	static Result<std::unique_ptr<Programs>> load(const Maps &maps, const ProgramOptions &options);
 	~Programs();

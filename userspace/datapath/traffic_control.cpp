@@ -7,9 +7,11 @@
 #include <linux/rtnetlink.h>
 #include <memory>
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 int count_filter(const nlmsghdr *message, void *data)
 {

@@ -2,7 +2,8 @@
 // What libbpf does not tell about TC.
 #pragma once
 
-namespace holdfast {
+namespace holdfast
+{
 
 // Has the clsact qdisc of this interface any filter, of anyone?
 bool traffic_control_in_use(int interface_index);

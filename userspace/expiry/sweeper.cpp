@@ -6,7 +6,8 @@
 
 #include "util/log.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 Sweeper::Sweeper(const Maps &maps) : maps_(maps), thread_([this] { run(); }) {}
 

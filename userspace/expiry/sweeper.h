@@ -11,9 +11,11 @@
 
 #include "datapath/maps.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-class Sweeper {
+class Sweeper
+{
 public:
 	// Starts at once; stops with the object. Walks once a second, and less often
 	// where the tables are large: at most 2 % of one CPU.

@@ -5,9 +5,11 @@
 #include <arpa/inet.h>
 #include <cstring>
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 constexpr std::array<uint8_t, 12> mapped_prefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -17,6 +19,8 @@ std::optional<Address> Address::parse(const std::string &text)
 {
 	Address address;
 
+	if (text.size() != std::strlen(text.c_str()))
+		return std::nullopt;
 	if (inet_pton(AF_INET, text.c_str(), address.bytes_.data() + 12) == 1) {
 		std::copy(mapped_prefix.begin(), mapped_prefix.end(), address.bytes_.begin());
 		return address;
@@ -40,7 +44,8 @@ bool Address::is_unicast() const
 {
 	if (is_ipv4())
 		return bytes_[12] != 0 && bytes_[12] < 224;
-	return bytes_[0] != 0xff && *this != Address();
+	const bool link_local = bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;
+	return bytes_[0] != 0xff && !link_local && *this != Address();
 }
 
 bool Address::is_loopback() const

@@ -9,9 +9,11 @@
 #include <optional>
 #include <string>
 
-namespace holdfast {
+namespace holdfast
+{
 
-class Address {
+class Address
+{
 public:
 	// "192.0.2.1" or "2001:db8::1"; no prefix length, no zone, no mapped form.
 	static std::optional<Address> parse(const std::string &text);
@@ -22,7 +24,8 @@ public:
 
 	const std::array<uint8_t, 16> &bytes() const { return bytes_; }
 	bool is_ipv4() const;
-	// An address that one host may have: not unspecified, multicast or broadcast.
+	// An address that one host may have: not unspecified, multicast,
+	// broadcast or link-local.
 	bool is_unicast() const;
 	bool is_loopback() const;
 	std::string text() const;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "model/model.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 std::string member_key(const std::string &pool, const std::string &member)
 {
@@ -92,6 +93,21 @@ const char *word(hf_protocol protocol)
 const char *word(hf_forwarding)
 {
 	return "dnat";
+}
+
+const std::vector<hf_rule_type> &rule_types()
+{
+	static const std::vector<hf_rule_type> types = {HF_RULE_SOURCE_ADDRESS, HF_RULE_SOURCE_ADDRESS_HASH,
+							HF_RULE_SOURCE_ADDRESS_PORT_HASH};
+
+	return types;
+}
+
+const std::vector<hf_forwarding> &forwardings()
+{
+	static const std::vector<hf_forwarding> all = {HF_FORWARDING_DNAT};
+
+	return all;
 }
 
 bool keeps_table(hf_rule_type type)

@@ -12,7 +12,8 @@
 #include "holdfast/abi.h"
 #include "model/address.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 enum class InterfaceMode { automatic, xdp, xdp_generic, tc };
 
@@ -117,6 +118,11 @@ const char *word(hf_rule_type type);
 const char *word(hf_method method);
 const char *word(hf_protocol protocol);
 const char *word(hf_forwarding forwarding);
+
+// Everything that this version knows, in the order of the documentation. What
+// a test has to cover is derived from these.
+const std::vector<hf_rule_type> &rule_types();
+const std::vector<hf_forwarding> &forwardings();
 
 // All rule types that keep a table; the others are stateless hashes.
 bool keeps_table(hf_rule_type type);

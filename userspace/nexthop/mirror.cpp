@@ -7,9 +7,11 @@
 #include "datapath/encode.h"
 #include "util/log.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 hf_next_hop_key key_of(int interface, const Mac &mac)
 {
@@ -90,12 +92,13 @@ uint32_t NextHopMirror::take_index()
 	return index;
 }
 
-void NextHopMirror::changed()
+bool NextHopMirror::changed()
 {
 	if (!events_->drain().routes)
-		return;
+		return false;
 	// Connections ask the FIB again at their next refresh.
 	__atomic_fetch_add(&maps_.routes.live(0)->generation, 1, __ATOMIC_RELEASE);
+	return true;
 }
 
 Result<void> NextHopMirror::refresh()
@@ -109,7 +112,7 @@ Result<void> NextHopMirror::refresh()
 	Index wanted;
 
 	for (const Neighbour &neighbour : *neighbours) {
-		if (!neighbour.valid)
+		if (!neighbour.valid || neighbour.mac[0] & 1)
 			continue;
 		hf_next_hop hop = describe(neighbour, *links);
 		const hf_next_hop_key key = key_of(neighbour.interface, neighbour.mac);
@@ -118,7 +121,8 @@ Result<void> NextHopMirror::refresh()
 		auto known = index_.find(key);
 		const uint32_t index = known != index_.end() ? known->second : take_index();
 		if (!index) {
-			log_warning("more than {} neighbours: the rest is looked up for every packet", HF_NEXT_HOPS - 1);
+			log_warning("more than {} neighbours: the rest is looked up for every packet",
+				    HF_NEXT_HOPS - 1);
 			break;
 		}
 		hop.checked_at = maps_.next_hops.get(index).checked_at;
@@ -153,6 +157,8 @@ void NextHopMirror::refresh_members(const std::vector<Neighbour> &neighbours)
 	for (const Neighbour &neighbour : neighbours)
 		known[{neighbour.interface, neighbour.address}] = &neighbour;
 	unresolved_.clear();
+	const auto generation =
+		static_cast<uint16_t>(__atomic_load_n(&maps_.routes.live(0)->generation, __ATOMIC_ACQUIRE));
 	for (uint32_t id = 1; id < maps_.members.size(); id++) {
 		hf_member *member = maps_.members.live(id);
 		uint32_t index = 0;
@@ -175,25 +181,22 @@ void NextHopMirror::refresh_members(const std::vector<Neighbour> &neighbours)
 			unresolved_.insert(id);
 		if (member->next_hop != index)
 			__atomic_store_n(&member->next_hop, index, __ATOMIC_RELEASE);
+		if (member->route_generation != generation)
+			__atomic_store_n(&member->route_generation, generation, __ATOMIC_RELEASE);
 	}
 	for (const auto &hop : needed) {
-		if (managed_.contains(hop))
+		auto neighbour = known.find(hop);
+
+		if (neighbour != known.end() && neighbour->second->managed)
 			continue;
 		if (auto asked = netlink_->manage(hop.first, hop.second, true); !asked)
 			log_warning("{}", asked.error().message());
 	}
-	for (const auto &hop : managed_) {
-		if (!needed.contains(hop))
-			(void)netlink_->manage(hop.first, hop.second, false);
+	for (const Neighbour &neighbour : neighbours) {
+		if (neighbour.ours && neighbour.managed && !neighbour.permanent &&
+		    !needed.contains({neighbour.interface, neighbour.address}))
+			(void)netlink_->manage(neighbour.interface, neighbour.address, false);
 	}
-	managed_ = std::move(needed);
-}
-
-void NextHopMirror::forget_neighbours()
-{
-	for (const auto &hop : managed_)
-		(void)netlink_->manage(hop.first, hop.second, false);
-	managed_.clear();
 }
 
 } // namespace holdfast

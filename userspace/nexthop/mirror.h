@@ -14,9 +14,11 @@
 #include "datapath/maps.h"
 #include "nexthop/netlink.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-class NextHopMirror {
+class NextHopMirror
+{
 public:
 	static Result<std::unique_ptr<NextHopMirror>> open(Maps &maps);
 
@@ -25,16 +27,14 @@ public:
 
 	// Readable when something changed; then call changed(), and soon refresh().
 	int events() const { return events_->fd(); }
-	void changed();
+	// True if routes or links did.
+	bool changed();
 
 	// Reads the kernel's state and writes what differs. Cheap when nothing does.
 	Result<void> refresh();
 
 	// Members without a resolved next hop, as "POOL/NAME" ids.
 	const std::set<uint32_t> &unresolved() const { return unresolved_; }
-
-	// The kernel need not keep any neighbour resolved any more.
-	void forget_neighbours();
 
 private:
 	explicit NextHopMirror(Maps &maps) : maps_(maps) {}
@@ -58,7 +58,6 @@ private:
 	std::set<int> xdp_interfaces_;
 	Index index_;
 	std::deque<uint32_t> free_; // longest unused first: an index rests before it means another neighbour
-	std::set<std::pair<int, Address>> managed_;
 	std::set<uint32_t> unresolved_;
 };
 

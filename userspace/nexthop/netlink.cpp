@@ -14,9 +14,14 @@
 #include <net/if_arp.h>
 #include <sys/socket.h>
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
+
+// Marks neighbour entries as ours (`ip neigh` shows it as "proto 72"; "H").
+constexpr uint8_t neighbour_protocol = 72;
 
 using Attributes = std::vector<const nlattr *>;
 
@@ -138,9 +143,9 @@ Link read_link(const nlmsghdr *message)
 
 		link.lower = static_cast<int>(mnl_attr_get_u32(attributes[IFLA_LINK]));
 		link.vlan_id = vlan[IFLA_VLAN_ID] ? mnl_attr_get_u16(vlan[IFLA_VLAN_ID]) : 0;
-		link.vlan_protocol = vlan[IFLA_VLAN_PROTOCOL] ?
-					     __builtin_bswap16(mnl_attr_get_u16(vlan[IFLA_VLAN_PROTOCOL])) :
-					     ETH_P_8021Q;
+		link.vlan_protocol = vlan[IFLA_VLAN_PROTOCOL]
+					     ? __builtin_bswap16(mnl_attr_get_u16(vlan[IFLA_VLAN_PROTOCOL]))
+					     : ETH_P_8021Q;
 	}
 	return link;
 }
@@ -206,6 +211,10 @@ Result<std::vector<Neighbour>> Netlink::neighbours()
 		neighbour.interface = body->ndm_ifindex;
 		neighbour.address = *address;
 		neighbour.permanent = body->ndm_state & NUD_PERMANENT;
+		neighbour.managed =
+			attributes[NDA_FLAGS_EXT] && mnl_attr_get_u32(attributes[NDA_FLAGS_EXT]) & NTF_EXT_MANAGED;
+		neighbour.ours =
+			attributes[NDA_PROTOCOL] && mnl_attr_get_u8(attributes[NDA_PROTOCOL]) == neighbour_protocol;
 		neighbour.valid = body->ndm_state & usable && attributes[NDA_LLADDR];
 		copy_mac(neighbour.mac, attributes[NDA_LLADDR]);
 		neighbours.push_back(neighbour);
@@ -262,9 +271,25 @@ Result<void> Netlink::manage(int interface, const Address &address, bool on)
 	add_address(request, NDA_DST, address);
 	if (on)
 		mnl_attr_put_u32(request, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
+	mnl_attr_put_u8(request, NDA_PROTOCOL, neighbour_protocol);
 	const int failed = ask(socket_.get(), request, ++sequence_, [](const nlmsghdr *) {});
 	if (failed)
 		return Error::system(fmt::format("netlink: neighbour {}", address.text()), failed);
+	return {};
+}
+
+Result<void> release_neighbours()
+{
+	auto netlink = Netlink::open();
+	if (!netlink)
+		return netlink.error();
+	auto neighbours = (*netlink)->neighbours();
+	if (!neighbours)
+		return neighbours.error();
+	for (const Neighbour &neighbour : *neighbours) {
+		if (neighbour.ours && neighbour.managed && !neighbour.permanent)
+			(void)(*netlink)->manage(neighbour.interface, neighbour.address, false);
+	}
 	return {};
 }
 

@@ -16,7 +16,8 @@
 
 struct mnl_socket;
 
-namespace holdfast {
+namespace holdfast
+{
 
 using Mac = std::array<uint8_t, 6>;
 
@@ -39,6 +40,8 @@ struct Neighbour {
 	Mac mac{};
 	bool valid = false;     // the MAC can be used
 	bool permanent = false; // an administrator's: left alone
+	bool managed = false;   // the kernel keeps it resolved
+	bool ours = false;      // because manage() asked for it
 };
 
 struct Route {
@@ -46,7 +49,11 @@ struct Route {
 	Address next; // the gateway, or the destination itself
 };
 
-class Netlink {
+// Ends all that Netlink::manage() has asked for, in this network namespace.
+Result<void> release_neighbours();
+
+class Netlink
+{
 public:
 	static Result<std::unique_ptr<Netlink>> open();
 	~Netlink();
@@ -59,7 +66,7 @@ public:
 	std::optional<Route> route(const Address &destination);
 
 	// Asks the kernel to resolve a neighbour and to keep it resolved (NTF_EXT_MANAGED,
-	// Linux 5.16), or to stop that.
+	// Linux 5.16), or to stop that. The entry is marked as asked for by this program.
 	Result<void> manage(int interface, const Address &address, bool on);
 
 private:
@@ -73,7 +80,8 @@ private:
 };
 
 // A socket that becomes readable when links, neighbours or routes change.
-class NetlinkEvents {
+class NetlinkEvents
+{
 public:
 	static Result<std::unique_ptr<NetlinkEvents>> open();
 	~NetlinkEvents();

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "reconcile/ids.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
-namespace holdfast {
+namespace holdfast
+{
 
 uint32_t IdTable::acquire(const std::string &name, uint32_t limit)
 {
-	if (const uint32_t id = find(name))
-		return id;
+	if (const uint32_t id = find(name)) {
+		if (id < limit)
+			return id;
+		// The tables have become smaller.
+		ids_.erase(name);
+		names_.erase(id);
+	}
 	// Upwards and around, so that a number rests for as long as possible.
 	for (uint32_t tried = 0; tried < limit; tried++) {
 		const uint32_t id = next_ >= limit || next_ == 0 ? 1 : next_;
@@ -52,6 +59,15 @@ std::set<uint32_t> IdTable::retire(const std::set<std::string> &keep)
 	}
 	retired_.insert(gone.begin(), gone.end());
 	return gone;
+}
+
+void IdTable::adopt(const std::string &name, uint32_t id)
+{
+	if (name.empty())
+		return;
+	ids_[name] = id;
+	names_[id] = name;
+	next_ = std::max(next_, id + 1);
 }
 
 void IdTable::release(const std::set<uint32_t> &ids)

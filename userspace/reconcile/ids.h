@@ -12,9 +12,11 @@
 
 #include "util/result.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-class IdTable {
+class IdTable
+{
 public:
 	// The number of `name`, a new one if it has none. 0: all are taken.
 	uint32_t acquire(const std::string &name, uint32_t limit);
@@ -26,6 +28,9 @@ public:
 	std::set<uint32_t> retire(const std::set<std::string> &keep);
 	// Numbers that nothing refers to any more.
 	void release(const std::set<uint32_t> &ids);
+	void release_all() { retired_.clear(); }
+	// The name has this number already: as the maps say. "" is no name.
+	void adopt(const std::string &name, uint32_t id);
 	const std::set<uint32_t> &retired() const { return retired_; }
 
 	const std::map<std::string, uint32_t> &all() const { return ids_; }

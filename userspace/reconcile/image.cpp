@@ -8,9 +8,11 @@
 #include "datapath/encode.h"
 #include "reconcile/selection.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 std::vector<uint8_t> bytes_of(const hf_service_key &key)
 {
@@ -61,6 +63,9 @@ Result<void> add_pool(Image &image, const Pool &pool, bool by_hash, const TableS
 		if (member.status == MemberStatus::enabled)
 			taking_new.push_back(all.back());
 	}
+	// The order of the file must not matter: a hash may end in this table, too.
+	std::sort(taking_new.begin(), taking_new.end(),
+		  [](const Candidate &a, const Candidate &b) { return a.name < b.name; });
 	PoolImage &result = image.pools[pool_id];
 	std::memcpy(result.header.name, pool.name.data(), pool.name.size());
 	result.rotation = make_rotation(taking_new);
@@ -97,9 +102,10 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 		image.virtual_servers[id] =
 			encode(server, ids.pools.find(server.pool), ids.rules.find(server.persistence));
 		image.addresses[address_filter_slot(server.address)] |= HF_ADDRESS_VIRTUAL;
+		image.services[bytes_of(encode_service_key(server.address, 0, hf_protocol{}))] = 0;
 		if (server.first_port == server.last_port)
-			image.services[bytes_of(encode_service_key(server.address, server.first_port, server.protocol))] =
-				id;
+			image.services[bytes_of(
+				encode_service_key(server.address, server.first_port, server.protocol))] = id;
 		else
 			ranges[{server.address, server.protocol}].push_back({server.first_port, server.last_port, id});
 	}

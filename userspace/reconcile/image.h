@@ -13,7 +13,8 @@
 #include "reconcile/ids.h"
 #include "util/result.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 struct PoolImage {
 	hf_pool header{}; // without the places of its tables: those are found when it is written

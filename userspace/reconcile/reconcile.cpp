@@ -3,23 +3,36 @@
 
 #include <cstring>
 #include <fmt/format.h>
+#include <set>
 #include <unordered_map>
 
 #include "datapath/encode.h"
 #include "reconcile/slots.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
-class Reconciler {
+using Services = std::unordered_map<std::string, hf_service>; // by the bytes of the key
+
+class Reconciler
+{
 public:
 	Reconciler(Maps &maps, const Image &image) : maps_(maps), image_(image), slots_(maps.selection.size()) {}
 
-	Result<ReconcileReport> run(const std::set<uint32_t> &retired_servers,
-				    const std::set<uint32_t> &retired_members);
+	Result<void> plan();
+	Result<ReconcileReport> write();
 
 private:
+	// A pool's table and where it will be. Several may be taken from the old one's place.
+	struct TablePlan {
+		hf_selection_table *header;
+		const std::vector<uint32_t> *table;
+		uint32_t offset;
+	};
+
 	template <typename Value> void write(MappedArray<Value> &array, uint32_t index, const Value &value)
 	{
 		report_.writes += array.set(index, value);
@@ -37,18 +50,26 @@ private:
 		}
 	}
 
-	void write_members();
-	Result<void> write_pools();
-	Result<void> write_table(hf_selection_table *header, const std::vector<uint32_t> &table);
+	Result<void> plan_tables();
+	Result<void> plan_table(hf_selection_table *header, const std::vector<uint32_t> &table);
+	Result<void> plan_services();
+	bool ranges_are_there() const;
+	void write_members(bool final_states);
+	void write_tables(bool empty_ones);
 	Result<void> write_services();
-	Result<bool> ranges_are_there(const std::unordered_map<std::string, hf_service> &have) const;
 	void write_addresses(bool clear);
-	Result<void> drop(const std::set<uint32_t> &servers, const std::set<uint32_t> &members);
+	Result<void> drop_moved();
 
 	Maps &maps_;
 	const Image &image_;
 	Slots slots_;
 	ReconcileReport report_;
+	std::vector<TablePlan> tables_;
+	Services have_, want_;
+	uint32_t first_range_ = 0;
+	bool write_ranges_ = false;
+	// Objects that keep their names and have another address: their connections lead nowhere.
+	std::set<uint32_t> moved_members_, moved_servers_;
 };
 
 std::string key_text(const hf_service_key &key)
@@ -61,49 +82,60 @@ bool same(const hf_service &a, const hf_service &b)
 	return std::memcmp(&a, &b, sizeof(a)) == 0;
 }
 
-// A member's next hop belongs to the neighbour mirror: it stays while the address does.
-void Reconciler::write_members()
+bool same_endpoint(const hf_member &a, const hf_member &b)
+{
+	return std::memcmp(a.address, b.address, sizeof(a.address)) == 0 && a.port == b.port;
+}
+
+// First the members that take more than before; when the tables are written, those
+// that take less. The next hop belongs to the neighbour mirror: it stays while the
+// address does.
+void Reconciler::write_members(bool final_states)
 {
 	for (const auto &[id, wanted] : image_.members) {
 		const hf_member there = maps_.members.get(id);
 		hf_member value = wanted;
 
-		if (std::memcmp(there.address, value.address, sizeof(there.address)) == 0)
+		if (there.state != HF_MEMBER_ABSENT && !same_endpoint(there, value)) {
+			// Not to be met half written.
+			__atomic_store_n(&maps_.members.live(id)->state, HF_MEMBER_ABSENT, __ATOMIC_RELEASE);
+			moved_members_.insert(id);
+		} else if (there.state != HF_MEMBER_ABSENT) {
 			value.next_hop = there.next_hop;
-		write(maps_.members, id, value);
+			value.route_generation = there.route_generation;
+			if (!final_states && there.state < value.state)
+				value.state = there.state;
+		}
+		hf_member hidden = value;
+		if (maps_.members.live(id)->state == HF_MEMBER_ABSENT)
+			hidden.state = HF_MEMBER_ABSENT;
+		report_.writes += maps_.members.set(id, hidden) || hidden.state != value.state;
+		__atomic_store_n(&maps_.members.live(id)->state, value.state, __ATOMIC_RELEASE);
 	}
 }
 
-Result<void> Reconciler::write_table(hf_selection_table *header, const std::vector<uint32_t> &table)
+Result<void> Reconciler::plan_table(hf_selection_table *header, const std::vector<uint32_t> &table)
 {
+	const auto size = static_cast<uint32_t>(table.size());
 	hf_selection_table place{};
 
 	std::memcpy(&place, header, sizeof(place));
-	bool equal = place.size == table.size() && place.offset + place.size <= maps_.selection.size();
-	for (uint32_t i = 0; equal && i < place.size; i++)
+	bool equal = place.size == size && uint64_t{place.offset} + size <= maps_.selection.size();
+	for (uint32_t i = 0; equal && i < size; i++)
 		equal = maps_.selection.get(place.offset + i) == table[i];
 	if (equal)
 		return {};
-
-	const auto size = static_cast<uint32_t>(table.size());
-	place = {0, size};
-	if (size) {
-		const auto offset = slots_.take(size);
-
-		if (!offset)
-			return Error("no room for the pools' selection tables: fewer members, or weights with a common divisor, need less");
-		place.offset = *offset;
-	}
-	for (uint32_t i = 0; i < size; i++)
-		maps_.selection.set(place.offset + i, table[i]);
-	uint64_t word = 0;
-	std::memcpy(&word, &place, sizeof(word));
-	std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t *>(header)).store(word, std::memory_order_release);
-	report_.writes++;
+	auto offset = size ? slots_.take(size) : std::optional<uint32_t>(0);
+	if (!offset)
+		return Error(fmt::format(
+			"no room for the pools' selection tables in tables.selection: {}; a larger number takes "
+			"effect after `holdfast detach`",
+			maps_.selection.size()));
+	tables_.push_back({header, &table, *offset});
 	return {};
 }
 
-Result<void> Reconciler::write_pools()
+Result<void> Reconciler::plan_tables()
 {
 	// All tables that the data path may be reading now are occupied: also those
 	// that are about to be replaced, whose space is free with the next change.
@@ -116,24 +148,38 @@ Result<void> Reconciler::write_pools()
 	for (const auto &[id, wanted] : image_.pools) {
 		hf_pool *live = maps_.pools.live(id);
 
-		if (std::memcmp(live->name, wanted.header.name, sizeof(live->name)) != 0) {
-			std::memcpy(live->name, wanted.header.name, sizeof(live->name));
-			report_.writes++;
-		}
-		if (auto written = write_table(&live->maglev, wanted.maglev); !written)
-			return written;
-		if (auto written = write_table(&live->rotation, wanted.rotation); !written)
-			return written;
+		if (auto planned = plan_table(&live->maglev, wanted.maglev); !planned)
+			return planned;
+		if (auto planned = plan_table(&live->rotation, wanted.rotation); !planned)
+			return planned;
 	}
 	return {};
 }
 
-Result<bool> Reconciler::ranges_are_there(const std::unordered_map<std::string, hf_service> &have) const
+// A table that is emptied is emptied last: until then something may choose from it.
+void Reconciler::write_tables(bool empty_ones)
+{
+	for (const TablePlan &plan : tables_) {
+		const hf_selection_table place{plan.offset, static_cast<uint32_t>(plan.table->size())};
+		uint64_t word = 0;
+
+		if (plan.table->empty() != empty_ones)
+			continue;
+		for (uint32_t i = 0; i < place.size; i++)
+			maps_.selection.set(place.offset + i, (*plan.table)[i]);
+		std::memcpy(&word, &place, sizeof(word));
+		std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t *>(plan.header))
+			.store(word, std::memory_order_release);
+		report_.writes++;
+	}
+}
+
+bool Reconciler::ranges_are_there() const
 {
 	for (const RangeImage &range : image_.ranges) {
-		auto found = have.find(key_text(encode_service_key(range.address, 0, range.protocol)));
+		auto found = have_.find(key_text(encode_service_key(range.address, 0, range.protocol)));
 
-		if (found == have.end() || found->second.ranges != range.ranges.size())
+		if (found == have_.end() || found->second.ranges != range.ranges.size())
 			return false;
 		for (uint32_t i = 0; i < found->second.ranges; i++) {
 			const hf_port_range there = maps_.port_ranges.get(found->second.first_range + i);
@@ -145,58 +191,70 @@ Result<bool> Reconciler::ranges_are_there(const std::unordered_map<std::string, 
 	return true;
 }
 
-Result<void> Reconciler::write_services()
+Result<void> Reconciler::plan_services()
 {
-	std::unordered_map<std::string, hf_service> have, want;
 	const uint32_t half = maps_.port_ranges.size() / 2;
+	size_t count = 0;
 
 	auto read = maps_.virtual_servers.each([&](const hf_service_key &key, const hf_service &service) {
-		have.emplace(key_text(key), service);
+		have_.emplace(key_text(key), service);
 		return true;
 	});
 	if (!read)
 		return read;
 	for (const auto &[key, id] : image_.services)
-		want.emplace(std::string(key.begin(), key.end()), hf_service{id, 0, 0});
-
-	auto there = ranges_are_there(have);
-	if (!there)
-		return there.error();
+		want_.emplace(std::string(key.begin(), key.end()), hf_service{id, 0, 0});
+	write_ranges_ = !ranges_are_there();
 	// Runs of ranges are written into the half of the array that is not in use.
-	uint32_t next = half;
-	for (const auto &[key, service] : have) {
+	first_range_ = half;
+	for (const auto &[key, service] : have_) {
 		if (service.ranges && service.first_range >= half)
-			next = 0;
+			first_range_ = 0;
 	}
-	const uint32_t end = next + half;
 	for (const RangeImage &range : image_.ranges) {
-		const hf_service_key key = encode_service_key(range.address, 0, range.protocol);
+		const std::string key = key_text(encode_service_key(range.address, 0, range.protocol));
+		const auto size = static_cast<uint32_t>(range.ranges.size());
 
-		if (*there) {
-			want.emplace(key_text(key), have.at(key_text(key)));
-			continue;
-		}
-		if (next + range.ranges.size() > end)
-			return Error(fmt::format("no room for more than {} port ranges", half));
-		want.emplace(key_text(key), hf_service{0, next, static_cast<uint32_t>(range.ranges.size())});
-		for (const hf_port_range &one : range.ranges)
-			write(maps_.port_ranges, next++, one);
+		if (write_ranges_)
+			want_.emplace(key, hf_service{0, first_range_ + static_cast<uint32_t>(count), size});
+		else
+			want_.emplace(key, have_.at(key));
+		count += size;
 	}
-	for (const auto &[text, service] : want) {
-		auto found = have.find(text);
+	if (count > half)
+		return Error(fmt::format("{} port ranges; there is room for {}", count, half));
+	return {};
+}
+
+Result<void> Reconciler::write_services()
+{
+	uint32_t next = first_range_;
+
+	for (const RangeImage &range : image_.ranges) {
+		for (const hf_port_range &one : range.ranges) {
+			if (write_ranges_)
+				write(maps_.port_ranges, next++, one);
+		}
+	}
+	for (const auto &[text, service] : want_) {
+		auto found = have_.find(text);
 		hf_service_key key{};
 
-		if (found != have.end() && same(found->second, service))
+		if (found != have_.end() && same(found->second, service))
 			continue;
 		std::memcpy(&key, text.data(), sizeof(key));
 		if (auto set = maps_.virtual_servers.set(key, service); !set)
 			return set;
 		report_.writes++;
 	}
-	for (const auto &[text, service] : have) {
+	for (const auto &[text, service] : have_) {
+		auto wanted = want_.find(text);
 		hf_service_key key{};
 
-		if (want.contains(text))
+		// A virtual server that is no longer where it was.
+		if (service.virtual_server && (wanted == want_.end() || !same(wanted->second, service)))
+			moved_servers_.insert(service.virtual_server);
+		if (wanted != want_.end())
 			continue;
 		std::memcpy(&key, text.data(), sizeof(key));
 		maps_.virtual_servers.erase(key);
@@ -222,55 +280,57 @@ void Reconciler::write_addresses(bool clear)
 	}
 }
 
-Result<void> Reconciler::drop(const std::set<uint32_t> &servers, const std::set<uint32_t> &members)
+Result<void> Reconciler::drop_moved()
 {
-	auto sweep = [&](hf_sweep_filter filter, uint32_t id) -> Result<void> {
-		auto sessions = maps_.sweep_sessions(filter, id);
-		if (!sessions)
-			return sessions.error();
-		auto connections = maps_.sweep_connections(filter, id);
-		if (!connections)
-			return connections.error();
-		report_.sessions_dropped += sessions->deleted;
-		report_.connections_dropped += connections->deleted / 2;
-		return {};
-	};
+	for (const auto &[filter, ids] :
+	     {std::pair(HF_SWEEP_MEMBER, moved_members_), {HF_SWEEP_VIRTUAL_SERVER, moved_servers_}}) {
+		for (const uint32_t id : ids) {
+			auto swept = maps_.sweep_connections(filter, id);
 
-	for (const uint32_t id : servers) {
-		if (auto swept = sweep(HF_SWEEP_VIRTUAL_SERVER, id); !swept)
-			return swept;
-		maps_.virtual_server_counters.clear(id);
-	}
-	for (const uint32_t id : members) {
-		if (auto swept = sweep(HF_SWEEP_MEMBER, id); !swept)
-			return swept;
-		maps_.member_counters.clear(id);
+			if (!swept)
+				return swept.error();
+			report_.connections_dropped += swept->deleted / 2;
+		}
 	}
 	return {};
 }
 
-Result<ReconcileReport> Reconciler::run(const std::set<uint32_t> &retired_servers,
-					const std::set<uint32_t> &retired_members)
+Result<void> Reconciler::plan()
+{
+	if (auto planned = plan_tables(); !planned)
+		return planned;
+	return plan_services();
+}
+
+Result<ReconcileReport> Reconciler::write()
 {
 	const hf_installation installation{HF_ABI_VERSION, 0, {image_.hash_key[0], image_.hash_key[1]}};
 
 	if (auto set = maps_.installation.set(0, installation); !set)
 		return set.error();
-	write_members();
-	write_all(maps_.rules, image_.rules);
-	if (auto written = write_pools(); !written)
-		return written.error();
-	write_all(maps_.virtual_server_settings, image_.virtual_servers);
 	write_addresses(false);
+	write_members(false);
+	write_all(maps_.rules, image_.rules);
+	for (const auto &[id, pool] : image_.pools) {
+		hf_pool value = pool.header;
+
+		value.rotation = maps_.pools.get(id).rotation;
+		value.maglev = maps_.pools.get(id).maglev;
+		write(maps_.pools, id, value);
+	}
+	write_tables(false);
+	write_all(maps_.virtual_server_settings, image_.virtual_servers);
 	if (auto written = write_services(); !written)
 		return written.error();
+	write_tables(true);
+	write_members(true);
 
 	// From here on nothing new refers to what is going away.
 	clear_others(maps_.virtual_server_settings, image_.virtual_servers);
 	clear_others(maps_.pools, image_.pools);
 	clear_others(maps_.rules, image_.rules);
 	clear_others(maps_.members, image_.members);
-	if (auto dropped = drop(retired_servers, retired_members); !dropped)
+	if (auto dropped = drop_moved(); !dropped)
 		return dropped.error();
 	write_addresses(true);
 	return report_;
@@ -278,10 +338,31 @@ Result<ReconcileReport> Reconciler::run(const std::set<uint32_t> &retired_server
 
 } // namespace
 
-Result<ReconcileReport> reconcile(Maps &maps, const Image &image, const std::set<uint32_t> &retired_servers,
-				  const std::set<uint32_t> &retired_members)
+Result<void> check_fit(Maps &maps, const Image &image)
 {
-	return Reconciler(maps, image).run(retired_servers, retired_members);
+	return Reconciler(maps, image).plan();
+}
+
+Result<ReconcileReport> reconcile(Maps &maps, const Image &image)
+{
+	Reconciler reconciler(maps, image);
+
+	if (auto planned = reconciler.plan(); !planned)
+		return planned.error();
+	return reconciler.write();
+}
+
+Result<void> drop_orphans(Maps &maps, ReconcileReport &report)
+{
+	auto sessions = maps.sweep_sessions(HF_SWEEP_ORPHANS);
+	if (!sessions)
+		return sessions.error();
+	auto connections = maps.sweep_connections(HF_SWEEP_ORPHANS);
+	if (!connections)
+		return connections.error();
+	report.sessions_dropped += sessions->deleted;
+	report.connections_dropped += connections->deleted / 2;
+	return {};
 }
 
 } // namespace holdfast

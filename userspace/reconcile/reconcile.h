@@ -8,12 +8,12 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
 
 #include "datapath/maps.h"
 #include "reconcile/image.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 struct ReconcileReport {
 	uint64_t writes = 0;
@@ -21,9 +21,13 @@ struct ReconcileReport {
 	uint64_t connections_dropped = 0;
 };
 
-// `retired_servers` and `retired_members`: numbers of objects that the image no
-// longer has; their sessions and connections are removed.
-Result<ReconcileReport> reconcile(Maps &maps, const Image &image, const std::set<uint32_t> &retired_servers,
-				  const std::set<uint32_t> &retired_members);
+// Can the image be written? Changes nothing.
+Result<void> check_fit(Maps &maps, const Image &image);
+
+// What cannot be written is found before anything is.
+Result<ReconcileReport> reconcile(Maps &maps, const Image &image);
+
+// Removes the sessions and connections of objects that the maps no longer have.
+Result<void> drop_orphans(Maps &maps, ReconcileReport &report);
 
 } // namespace holdfast

@@ -7,9 +7,11 @@
 
 #include "holdfast/siphash.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
-namespace {
+namespace
+{
 
 // Weights divided by what they have in common.
 std::vector<uint32_t> reduced_weights(const std::vector<Candidate> &candidates)
@@ -77,7 +79,8 @@ std::vector<uint32_t> make_maglev(std::vector<Candidate> candidates)
 	uint32_t filled = 0;
 
 	for (const Candidate &candidate : candidates)
-		preferences.push_back({name_hash(candidate.name, 1) % size, name_hash(candidate.name, 2) % (size - 1) + 1, 0, 0});
+		preferences.push_back(
+			{name_hash(candidate.name, 1) % size, name_hash(candidate.name, 2) % (size - 1) + 1, 0, 0});
 	// In each round a member takes as many turns as its weight is of the heaviest's.
 	while (filled < size) {
 		for (size_t i = 0; i < candidates.size() && filled < size; i++) {

@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-namespace holdfast {
+namespace holdfast
+{
 
 struct Candidate {
 	std::string name; // unique in the pool: decides the place in the hash table

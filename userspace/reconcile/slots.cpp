@@ -3,7 +3,8 @@
 
 #include <algorithm>
 
-namespace holdfast {
+namespace holdfast
+{
 
 void Slots::occupy(uint32_t offset, uint32_t size)
 {

@@ -6,9 +6,11 @@
 #include <map>
 #include <optional>
 
-namespace holdfast {
+namespace holdfast
+{
 
-class Slots {
+class Slots
+{
 public:
 	explicit Slots(uint32_t count) { free_[0] = count; }
 

@@ -5,9 +5,11 @@
 #include <unistd.h>
 #include <utility>
 
-namespace holdfast {
+namespace holdfast
+{
 
-class Fd {
+class Fd
+{
 public:
 	Fd() = default;
 	explicit Fd(int fd) : fd_(fd) {}

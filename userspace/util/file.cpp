@@ -9,7 +9,8 @@
 
 #include "util/fd.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 Result<std::string> read_file(const std::string &path)
 {

@@ -6,7 +6,8 @@
 
 #include "util/result.h"
 
-namespace holdfast {
+namespace holdfast
+{
 
 Result<std::string> read_file(const std::string &path);
 

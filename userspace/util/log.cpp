@@ -4,7 +4,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace holdfast {
+namespace holdfast
+{
 
 void log_line(LogLevel level, const std::string &text)
 {

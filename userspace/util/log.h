@@ -10,7 +10,8 @@
 #include <fmt/format.h>
 #include <string>
 
-namespace holdfast {
+namespace holdfast
+{
 
 enum class LogLevel { error = 3, warning = 4, info = 6 };
 

@@ -20,17 +20,16 @@
 #include <utility>
 #include <variant>
 
-namespace holdfast {
+namespace holdfast
+{
 
-class Error {
+class Error
+{
 public:
 	explicit Error(std::string message) : message_(std::move(message)) {}
 
 	// `what` failed with the errno value `number`.
-	static Error system(const std::string &what, int number)
-	{
-		return Error(what + ": " + std::strerror(number));
-	}
+	static Error system(const std::string &what, int number) { return Error(what + ": " + std::strerror(number)); }
 
 	const std::string &message() const { return message_; }
 
@@ -41,7 +40,8 @@ private:
 	std::string message_;
 };
 
-template <typename T> class [[nodiscard]] Result {
+template <typename T> class [[nodiscard]] Result
+{
 public:
 	// Both implicit, so that `return value;` and `return error;` read as they mean.
 	Result(T value) : state_(std::move(value)) {}
@@ -59,7 +59,8 @@ private:
 	std::variant<T, Error> state_;
 };
 
-template <> class [[nodiscard]] Result<void> {
+template <> class [[nodiscard]] Result<void>
+{
 public:
 	Result() = default;
 	Result(Error error) : error_(std::move(error)) {}

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "e2e/lab.h"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <poll.h>
+#include <sched.h>
+#include <stdexcept>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+namespace holdfast::test
+{
+
+namespace
+{
+
+// On an emulated machine everything takes many times as long.
+double slowness()
+{
+	const char *text = std::getenv("HOLDFAST_TEST_SLOWNESS");
+
+	return text ? std::atof(text) : 1.0;
+}
+
+int labs_made = 0;
+
+} // namespace
+
+Ran shell(const std::string &command)
+{
+	FILE *pipe = ::popen(fmt::format("( {} ) 2>&1", command).c_str(), "r");
+	Ran ran;
+	char buffer[4096];
+
+	if (!pipe)
+		throw std::runtime_error("popen");
+	while (size_t count = std::fread(buffer, 1, sizeof(buffer), pipe))
+		ran.output.append(buffer, count);
+	const int status = ::pclose(pipe);
+	ran.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return ran;
+}
+
+std::string program(const std::string &name)
+{
+	return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
+}
+
+std::string source_directory()
+{
+	return HOLDFAST_SOURCE_DIRECTORY;
+}
+
+Lab::Lab(int clients)
+{
+	prefix_ = fmt::format("ht{}-{}", ::getpid(), ++labs_made);
+	const Ran made =
+		shell(fmt::format("bash -euc '. {}/scripts/lab; lab_up {} {} >&2; echo \"directory=$lab_directory\"'",
+				  source_directory(), prefix_, clients));
+	const size_t at = made.output.rfind("directory=");
+	if (made.status != 0 || at == std::string::npos)
+		throw std::runtime_error("lab_up: " + made.output);
+	directory_ = made.output.substr(at + 10, made.output.find('\n', at) - at - 10);
+	pins_ = "/sys/fs/bpf/holdfast-test-" + prefix_;
+}
+
+Lab::~Lab()
+{
+	if (daemon_)
+		stop_daemon(SIGTERM);
+	while (!children_.empty())
+		stop(children_.back(), SIGKILL);
+	run("balancer", fmt::format("{} --detach --pin-dir {}", program("holdfastd"), pins_));
+	shell(fmt::format("bash -c 'lab_prefix={} lab_directory={}; . {}/scripts/lab; lab_down'", prefix_, directory_,
+			  source_directory()));
+}
+
+std::string Lab::in(const std::string &where, const std::string &command) const
+{
+	return fmt::format("nsenter --net=/run/netns/{}-{} {}", prefix_, where, command);
+}
+
+pid_t Lab::start(const std::string &where, const std::string &command, const std::string &log)
+{
+	const std::string line = "exec " + in(where, command);
+	const pid_t pid = ::fork();
+
+	if (pid == 0) {
+		const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+		const int in = ::open("/dev/null", O_RDONLY);
+
+		::dup2(in, 0);
+		::dup2(out, 1);
+		::dup2(out, 2);
+		::execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
+		::_exit(127);
+	}
+	children_.push_back(pid);
+	return pid;
+}
+
+void Lab::stop(pid_t pid, int signal)
+{
+	auto found = std::find(children_.begin(), children_.end(), pid);
+
+	if (found == children_.end())
+		return;
+	children_.erase(found);
+	::kill(pid, signal);
+	::waitpid(pid, nullptr, 0);
+}
+
+void Lab::write_config(const std::string &yaml) const
+{
+	std::ofstream(directory_ + "/holdfast.yaml") << yaml;
+}
+
+void Lab::start_daemon(const std::string &yaml)
+{
+	write_config(yaml);
+	start_daemon();
+}
+
+std::string Lab::daemon_command(const std::string &socket) const
+{
+	return fmt::format("{} --config {}/holdfast.yaml --socket {}/{} --pin-dir {} --state-dir {}/state",
+			   program("holdfastd"), directory_, directory_, socket, pins_, directory_);
+}
+
+void Lab::start_daemon()
+{
+	daemon_ = start("balancer", daemon_command(), directory_ + "/daemon.log");
+	const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(10 * slowness());
+
+	while (holdfast("status").status != 0) {
+		if (::waitpid(daemon_, nullptr, WNOHANG) == daemon_ || std::chrono::steady_clock::now() > deadline) {
+			children_.erase(std::find(children_.begin(), children_.end(), daemon_));
+			daemon_ = 0;
+			throw std::runtime_error("the daemon does not start:\n" + daemon_log());
+		}
+		std::this_thread::sleep_for(std::chrono::milliseconds(20));
+	}
+}
+
+void Lab::stop_daemon(int signal)
+{
+	stop(daemon_, signal);
+	daemon_ = 0;
+}
+
+std::string Lab::daemon_log() const
+{
+	return shell("cat " + directory_ + "/daemon.log").output;
+}
+
+Ran Lab::holdfast(const std::string &arguments) const
+{
+	return shell(fmt::format("{} --socket {}/holdfast.sock {}", program("holdfast"), directory_, arguments));
+}
+
+nlohmann::json Lab::query(const std::string &arguments) const
+{
+	const Ran ran = holdfast("--json " + arguments);
+
+	if (ran.status != 0)
+		throw std::runtime_error(fmt::format("holdfast {}: {}", arguments, ran.output));
+	return nlohmann::json::parse(ran.output);
+}
+
+std::string Lab::client_address(bool ipv4, int client)
+{
+	return ipv4 ? fmt::format("192.0.2.{}", 100 + client) : fmt::format("2001:db8::{:x}", 100 + client);
+}
+
+std::string Lab::member_address(bool ipv4, int number)
+{
+	return ipv4 ? fmt::format("10.0.2.1{}", number) : fmt::format("fd00:2::1{}", number);
+}
+
+std::string Lab::ask_tcp(bool ipv4, int client, int port) const
+{
+	const Ran ran = run("client", fmt::format("curl -s --max-time {} --interface {} http://{}:{}/", 3 * slowness(),
+						  client_address(ipv4, client), vip_url(ipv4), port));
+
+	return ran.status == 0 ? ran.output.substr(0, ran.output.find('\n')) : "";
+}
+
+namespace
+{
+
+struct Endpoint {
+	sockaddr_storage storage{};
+	socklen_t length = 0;
+
+	Endpoint(bool ipv4, const std::string &address, int port)
+	{
+		auto *v4 = reinterpret_cast<sockaddr_in *>(&storage);
+		auto *v6 = reinterpret_cast<sockaddr_in6 *>(&storage);
+
+		if (ipv4) {
+			v4->sin_family = AF_INET;
+			v4->sin_port = htons(static_cast<uint16_t>(port));
+			inet_pton(AF_INET, address.c_str(), &v4->sin_addr);
+			length = sizeof(*v4);
+		} else {
+			v6->sin6_family = AF_INET6;
+			v6->sin6_port = htons(static_cast<uint16_t>(port));
+			inet_pton(AF_INET6, address.c_str(), &v6->sin6_addr);
+			length = sizeof(*v6);
+		}
+	}
+	const sockaddr *get() const { return reinterpret_cast<const sockaddr *>(&storage); }
+};
+
+// Asks again after a second: a datagram may be lost while a neighbour is resolved.
+std::string exchange_datagram(const Endpoint &from, const Endpoint &to)
+{
+	const int fd = ::socket(from.storage.ss_family, SOCK_DGRAM, 0), on = 1;
+	char buffer[256];
+	std::string answer;
+
+	::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (::bind(fd, from.get(), from.length) == 0 && ::connect(fd, to.get(), to.length) == 0) {
+		for (int attempt = 0; attempt < 3 && answer.empty(); attempt++) {
+			pollfd ready{fd, POLLIN, 0};
+
+			if (::send(fd, "who", 3, 0) != 3 || ::poll(&ready, 1, static_cast<int>(1000 * slowness())) != 1)
+				continue;
+			const ssize_t length = ::recv(fd, buffer, sizeof(buffer), 0);
+			if (length > 0)
+				answer.assign(buffer, static_cast<size_t>(length));
+		}
+	}
+	::close(fd);
+	return answer.substr(0, answer.find('\n'));
+}
+
+} // namespace
+
+// On a thread of its own, which goes into the client's namespace.
+std::string Lab::ask_udp(bool ipv4, int client, int port, int source_port) const
+{
+	std::string answer;
+
+	std::thread([&] {
+		const int fd = ::open(fmt::format("/run/netns/{}-client", prefix_).c_str(), O_RDONLY);
+
+		if (::setns(fd, CLONE_NEWNET) == 0)
+			answer = exchange_datagram(Endpoint(ipv4, client_address(ipv4, client), source_port),
+						   Endpoint(ipv4, vip(ipv4), port));
+		::close(fd);
+	}).join();
+	return answer;
+}
+
+std::string Lab::echo_hash(bool ipv4, int client, int port, const std::string &file) const
+{
+	const char *family = ipv4 ? "TCP4" : "TCP6";
+	const std::string source = ipv4 ? client_address(ipv4, client) : "[" + client_address(ipv4, client) + "]";
+	const Ran ran =
+		run("client", fmt::format("sh -c 'socat -t {} -b 65536 STDIO {}:{}:{},bind={} < {} | sha256sum'",
+					  10 * slowness(), family, vip_url(ipv4), port, source, file));
+
+	return ran.output.substr(0, 64);
+}
+
+void Lab::start_services()
+{
+	for (const int number : {1, 2, 3}) {
+		const std::string where = fmt::format("rs{}", number);
+
+		start(where, "socat -b 65536 TCP6-LISTEN:9000,ipv6only=0,fork,reuseaddr EXEC:cat");
+		start(where, fmt::format("socat UDP6-RECVFROM:5353,ipv6only=0,fork SYSTEM:\"echo {}\"", where));
+	}
+	for (const int number : {1, 2, 3}) {
+		const std::string where = fmt::format("rs{}", number);
+
+		for (int i = 0; i < 100 && run(where, "ss -ltnuH").output.find(":9000") == std::string::npos; i++)
+			std::this_thread::sleep_for(std::chrono::milliseconds(20));
+	}
+}
+
+std::string Lab::base_config(const std::string &mode, int members)
+{
+	std::string yaml = fmt::format("version: 1\ntables: {{sessions: 65536, connections: 131072}}\ninterfaces:\n"
+				       "  - {{name: clients, mode: {}}}\n  - {{name: servers, mode: {}}}\npools:\n",
+				       mode, mode);
+
+	for (const auto &[name, port] : {std::pair("web", 8080), {"echo", 9000}, {"name", 5353}}) {
+		for (const bool ipv4 : {true, false}) {
+			yaml += fmt::format("  - name: {}{}\n    members:\n", name, ipv4 ? 4 : 6);
+			for (int i = 1; i <= members; i++)
+				yaml += fmt::format("      - {{name: rs{}, address: \"{}\", port: {}}}\n", i,
+						    member_address(ipv4, i), port);
+		}
+	}
+	return yaml;
+}
+
+} // namespace holdfast::test

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+// The lab of scripts/lab, for tests: real clients and servers in namespaces of
+// their own, a real daemon between them. Everything is removed with the object,
+// also after a failed test.
+#pragma once
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <sys/types.h>
+#include <vector>
+
+namespace holdfast::test
+{
+
+struct Ran {
+	int status = 0;
+	std::string output; // stdout and stderr
+};
+
+// Runs a shell command to its end.
+Ran shell(const std::string &command);
+
+class Lab
+{
+public:
+	explicit Lab(int clients = 12);
+	~Lab();
+	Lab(const Lab &) = delete;
+	Lab &operator=(const Lab &) = delete;
+
+	// Commands in a namespace: client, balancer, switch, rs1, rs2, rs3.
+	std::string in(const std::string &where, const std::string &command) const;
+	Ran run(const std::string &where, const std::string &command) const { return shell(in(where, command)); }
+	// A process that goes on until the lab ends, or stop() is called.
+	pid_t start(const std::string &where, const std::string &command, const std::string &log = "/dev/null");
+	void stop(pid_t pid, int signal);
+
+	// The daemon in the balancer's namespace. start_daemon() returns when it answers.
+	void write_config(const std::string &yaml) const;
+	void start_daemon(const std::string &yaml);
+	void start_daemon();
+	void stop_daemon(int signal);
+	std::string daemon_log() const;
+	std::string daemon_command(const std::string &socket = "holdfast.sock") const;
+	Ran holdfast(const std::string &arguments) const;
+	nlohmann::json query(const std::string &arguments) const;
+
+	// Which server answers a new connection (of HTTP, UDP) of a client; "" if none does.
+	std::string ask_tcp(bool ipv4, int client, int port = 80) const;
+	std::string ask_udp(bool ipv4, int client, int port, int source_port) const;
+	// Sends `file` through the echo service and returns what came back, as SHA-256.
+	std::string echo_hash(bool ipv4, int client, int port, const std::string &file) const;
+
+	// Services on every server beside nginx: TCP echo on 9000, a UDP name service on 5353.
+	void start_services();
+
+	static std::string client_address(bool ipv4, int client);
+	static std::string vip(bool ipv4) { return ipv4 ? "192.0.2.10" : "2001:db8::10"; }
+	static std::string vip_url(bool ipv4) { return ipv4 ? "192.0.2.10" : "[2001:db8::10]"; }
+	static std::string member_address(bool ipv4, int number);
+
+	// The lab's pools (web4 and web6: nginx; echo4/6; name4/6) and interfaces, in `mode`.
+	static std::string base_config(const std::string &mode, int members = 3);
+
+	const std::string &directory() const { return directory_; }
+	const std::string &pins() const { return pins_; }
+
+private:
+	std::string prefix_, directory_, pins_;
+	pid_t daemon_ = 0;
+	std::vector<pid_t> children_;
+};
+
+// Where the programs under test are: beside this test program.
+std::string program(const std::string &name);
+std::string source_directory();
+
+} // namespace holdfast::test

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+// Every legal combination of rule type, forwarding mode, family and hook, with
+// real TCP and UDP traffic. The combinations are derived from what the model
+// knows: one that has no scenario here fails.
+#include <fmt/format.h>
+#include <fstream>
+#include <functional>
+#include <gtest/gtest.h>
+#include <map>
+#include <set>
+
+#include "e2e/lab.h"
+#include "model/model.h"
+#include "support/packet.h"
+
+namespace holdfast::test
+{
+namespace
+{
+
+struct Combination {
+	hf_rule_type rule;
+	hf_forwarding forwarding;
+	bool ipv4;
+	std::string hook;
+};
+
+std::vector<Combination> legal_combinations()
+{
+	std::vector<Combination> all;
+
+	for (const hf_rule_type rule : rule_types()) {
+		for (const hf_forwarding forwarding : forwardings()) {
+			for (const bool ipv4 : {true, false}) {
+				for (const char *hook : {"xdp", "tc"})
+					all.push_back({rule, forwarding, ipv4, hook});
+			}
+		}
+	}
+	return all;
+}
+
+std::string combination_name(const testing::TestParamInfo<Combination> &test)
+{
+	std::string name = fmt::format("{}_{}_{}_{}", word(test.param.rule), word(test.param.forwarding),
+				       test.param.ipv4 ? "ipv4" : "ipv6", test.param.hook);
+
+	std::replace(name.begin(), name.end(), '-', '_');
+	return name;
+}
+
+class Matrix : public testing::TestWithParam<Combination>
+{
+protected:
+	static constexpr int clients = 6, rounds = 3;
+
+	std::string config() const
+	{
+		const Combination &one = GetParam();
+		std::string yaml = Lab::base_config(one.hook);
+
+		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}}}\nvirtual_servers:\n", word(one.rule));
+		for (const auto &[name, port, protocol] :
+		     {std::tuple("web", 80, "tcp"), {"echo", 9000, "tcp"}, {"name", 5353, "udp"}})
+			yaml += fmt::format(
+				"  - {{name: {}, address: \"{}\", port: {}, protocol: {}, forwarding: {}, pool: {}{}, "
+				"persistence: rule}}\n",
+				name, Lab::vip(one.ipv4), port, protocol, word(one.forwarding), name, one.ipv4 ? 4 : 6);
+		return yaml;
+	}
+};
+
+INSTANTIATE_TEST_SUITE_P(EndToEnd, Matrix, testing::ValuesIn(legal_combinations()), combination_name);
+
+using Scenario = std::function<void(const Lab &, const Combination &)>;
+
+// A client is always with the server of its first connection; not all are with one.
+void expect_clients_stay(const Lab &lab, const Combination &one, int clients, int rounds)
+{
+	std::map<int, std::string> tcp, udp;
+	std::set<std::string> used;
+
+	for (int round = 0; round < rounds; round++) {
+		for (int client = 1; client <= clients; client++) {
+			const std::string by_tcp = lab.ask_tcp(one.ipv4, client);
+			const std::string by_udp = lab.ask_udp(one.ipv4, client, 5353, 20000 + round * 100 + client);
+
+			ASSERT_NE(by_tcp, "") << "client " << client;
+			ASSERT_NE(by_udp, "") << "client " << client;
+			ASSERT_EQ(tcp.emplace(client, by_tcp).first->second, by_tcp) << "client " << client;
+			ASSERT_EQ(udp.emplace(client, by_udp).first->second, by_udp) << "client " << client;
+			used.insert(by_tcp);
+		}
+	}
+	EXPECT_GE(used.size(), 2U);
+}
+
+// The port is part of the key: the same port is the same server, others are not all.
+void expect_ports_stay(const Lab &lab, const Combination &one, int, int rounds)
+{
+	std::map<int, std::string> by_port;
+	std::set<std::string> used;
+
+	for (int round = 0; round < rounds; round++) {
+		for (int port = 20001; port <= 20010; port++) {
+			const std::string server = lab.ask_udp(one.ipv4, 1, 5353, port);
+
+			ASSERT_NE(server, "") << "port " << port;
+			ASSERT_EQ(by_port.emplace(port, server).first->second, server) << "port " << port;
+			used.insert(server);
+		}
+		ASSERT_NE(lab.ask_tcp(one.ipv4, 1), "");
+	}
+	EXPECT_GE(used.size(), 2U);
+}
+
+const std::map<hf_rule_type, std::function<void(const Lab &, const Combination &, int, int)>> scenarios = {
+	{HF_RULE_SOURCE_ADDRESS, expect_clients_stay},
+	{HF_RULE_SOURCE_ADDRESS_HASH, expect_clients_stay},
+	{HF_RULE_SOURCE_ADDRESS_PORT_HASH, expect_ports_stay},
+};
+
+TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)
+{
+	const Combination &one = GetParam();
+	auto scenario = scenarios.find(one.rule);
+	ASSERT_NE(scenario, scenarios.end()) << "no scenario for rule type " << word(one.rule);
+	Lab lab(clients);
+
+	lab.start_services();
+	lab.start_daemon(config());
+	const auto status = lab.query("status");
+	for (const auto &interface : status["interfaces"])
+		ASSERT_EQ(interface["mode"], one.hook);
+	scenario->second(lab, one, clients, rounds);
+
+	const std::string file = lab.directory() + "/payload";
+	const Payload payload(10 * 1024 * 1024);
+	std::ofstream(file, std::ios::binary)
+		.write(reinterpret_cast<const char *>(payload.bytes.data()),
+		       static_cast<std::streamsize>(payload.bytes.size()));
+	EXPECT_EQ(lab.echo_hash(one.ipv4, 1, 9000, file), shell("sha256sum " + file).output.substr(0, 64))
+		<< "10 MB there and back";
+	const auto counters = lab.query("show counters");
+	for (const auto &counter : counters["counters"]) {
+		if (counter["kind"] != "fallback") {
+			EXPECT_EQ(counter["packets"], 0) << counter["reason"];
+		}
+	}
+}
+
+} // namespace
+} // namespace holdfast::test
