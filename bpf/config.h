@@ -13,4 +13,4 @@ const volatile __u64 clock_multiplier;
 
 /* A packet that leaves by the interface it came from: XDP_TX, or, for drivers
  * whose XDP_TX depends on the peer (veth), a redirect to the same interface. */
-const volatile bool hairpin_by_redirect;
+const volatile __u8 hairpin_by_redirect;

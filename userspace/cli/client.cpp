@@ -55,7 +55,9 @@ std::string percent_encode(const std::string &text)
 {
 	std::string encoded;
 
-	for (const unsigned char c : text) {
+	for (const char character : text) {
+		const auto c = static_cast<unsigned char>(character);
+
 		if (std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '/')
 			encoded += static_cast<char>(c);
 		else

@@ -275,11 +275,15 @@ private:
 			};
 
 		parent->require_subcommand(1);
-		for (const auto &[name, field, print] : kinds)
-			add(parent, name, name, [this, name = name, field = field, print = print] {
-				return show(arguments_, "/v1/" + name,
-					    [&](const json &body) { return print(body[field]); });
+		for (const auto &kind : kinds) {
+			const std::string &name = std::get<0>(kind);
+
+			add(parent, name, name, [this, kind] {
+				return show(arguments_, "/v1/" + std::get<0>(kind), [&kind](const json &body) {
+					return std::get<2>(kind)(body[std::get<1>(kind)]);
+				});
 			});
+		}
 		CLI::App *counters =
 			add(parent, "counters", "why packets were dropped or took a second-best way", [this] {
 				return show(arguments_, "/v1/counters", [&](const json &body) {
@@ -327,9 +331,9 @@ private:
 		};
 
 		parent->require_subcommand(1);
-		for (const auto &[verb, help] : verbs) {
-			CLI::App *command = add(parent, verb, help, [this, verb = verb] {
-				return change_member(arguments_, {{"status", verb}});
+		for (const auto &verb : verbs) {
+			CLI::App *command = add(parent, verb.first, verb.second, [this, status = verb.first] {
+				return change_member(arguments_, {{"status", status}});
 			});
 
 			command->add_option("MEMBER", arguments_.member, "POOL/NAME")->required();

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "config/object_reader.h"
 
@@ -448,8 +449,9 @@ ConfigResult parse_config(const std::string &text)
 	} catch (const YAML::Exception &exception) {
 		errors.push_back({exception.mark.line + 1, exception.mark.column + 1, "", exception.msg});
 	}
-	std::stable_sort(errors.begin(), errors.end(),
-			 [](const ConfigError &a, const ConfigError &b) { return a.line < b.line; });
+	std::sort(errors.begin(), errors.end(), [](const ConfigError &a, const ConfigError &b) {
+		return std::tie(a.line, a.column, a.path) < std::tie(b.line, b.column, b.path);
+	});
 	return errors;
 }
 

@@ -121,8 +121,9 @@ const char *state_word(uint8_t state)
 		return "half-closed";
 	case HF_CONNECTION_CLOSED:
 		return "closed";
+	default:
+		return "?";
 	}
-	return "?";
 }
 
 } // namespace

@@ -44,7 +44,7 @@ void notify_manager(const char *state)
 		return;
 	const Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 	address.sun_family = AF_UNIX;
-	std::strcpy(address.sun_path, path);
+	std::memcpy(address.sun_path, path, std::strlen(path) + 1);
 	if (address.sun_path[0] == '@')
 		address.sun_path[0] = '\0';
 	::sendto(socket.get(), state, std::strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr *>(&address),
