@@ -211,6 +211,28 @@ virtual_servers:
 	EXPECT_EQ(std::get<ConfigErrors>(result).size(), 2U);
 }
 
+TEST(Config, TakesOneDocument)
+{
+	EXPECT_TRUE(std::holds_alternative<Config>(parse_config("# comment\n--- # begins\nversion: 1\n")));
+	const ConfigResult two = parse_config("version: 1\n---\nversion: 1\n");
+	ASSERT_TRUE(std::holds_alternative<ConfigErrors>(two));
+	EXPECT_EQ(std::get<ConfigErrors>(two).front().text("f"), "f:2:1: a second document; one is allowed");
+}
+
+TEST(Config, AliasesCannotMakeASmallFileLarge)
+{
+	std::string text = "version: 1\npools:\n  - &p {name: p, members: [&m {name: m, address: 10.0.0.1}";
+
+	for (int i = 0; i < 2000; i++)
+		text += ", *m";
+	text += "]}\n";
+	for (int i = 0; i < 2000; i++)
+		text += "  - *p\n";
+	const ConfigResult result = parse_config(text);
+	ASSERT_TRUE(std::holds_alternative<ConfigErrors>(result));
+	EXPECT_EQ(std::get<ConfigErrors>(result).size(), 10001U);
+}
+
 TEST(Config, HugeInputsAreRefusedQuickly)
 {
 	std::string nested(100000, '[');

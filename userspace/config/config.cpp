@@ -432,6 +432,31 @@ Config Parser::parse(const YAML::Node &root)
 	return config_;
 }
 
+// The line in which another document begins; 0 if there is one document only. At
+// the start of a line the marker cannot be anything else (YAML 1.2, 9.1.2).
+int second_document(const std::string &text)
+{
+	bool content = false;
+	int number = 0;
+
+	for (size_t start = 0; start < text.size();) {
+		const size_t end = std::min(text.find('\n', start), text.size());
+		const std::string line = text.substr(start, end - start);
+		const size_t first = line.find_first_not_of(" \t\r");
+
+		number++;
+		if (line.starts_with("---") && (line.size() == 3 || line.find_first_of(" \t\r", 3) == 3)) {
+			if (content)
+				return number;
+			content = true;
+		} else if (first != std::string::npos && line[first] != '#' && line[0] != '%') {
+			content = true;
+		}
+		start = end + 1;
+	}
+	return 0;
+}
+
 } // namespace
 
 ConfigResult parse_config(const std::string &text)
@@ -439,13 +464,14 @@ ConfigResult parse_config(const std::string &text)
 	ConfigErrors errors;
 
 	try {
-		const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-		if (documents.size() > 1)
-			report(errors, {documents[1].Mark(), ""}, "a second document; one is allowed");
-		Config config = Parser(errors).parse(documents.empty() ? YAML::Node() : documents[0]);
+		if (const int line = second_document(text))
+			errors.push_back({line, 1, "", "a second document; one is allowed"});
+		Config config = Parser(errors).parse(YAML::Load(text));
 
 		if (errors.empty())
 			return config;
+	} catch (const TooManyErrors &) {
+		errors.push_back({0, 0, "", fmt::format("more than {} errors; the rest is not shown", errors.size())});
 	} catch (const YAML::Exception &exception) {
 		errors.push_back({exception.mark.line + 1, exception.mark.column + 1, "", exception.msg});
 	}

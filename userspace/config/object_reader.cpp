@@ -65,6 +65,10 @@ std::string ConfigError::text(const std::string &file) const
 
 void report(ConfigErrors &errors, const Place &place, const std::string &message)
 {
+	constexpr size_t most_errors = 10000;
+
+	if (errors.size() >= most_errors)
+		throw TooManyErrors();
 	errors.push_back({place.mark.line + 1, place.mark.column + 1, place.path, message});
 }
 
