@@ -87,7 +87,8 @@ private:
 // Throws TooManyErrors at some number: aliases can make a small file say the same
 // thing a million times, and no two objects have the same name without an error.
 void report(ConfigErrors &errors, const Place &place, const std::string &message);
-struct TooManyErrors {};
+struct TooManyErrors {
+};
 
 // The candidate that a mistyped `word` probably meant.
 std::optional<std::string> closest(const std::string &word, const std::vector<std::string> &candidates);
