@@ -481,8 +481,10 @@ TEST_F(Daemon, ALostStateDirectoryMovesNobody)
 	for (std::string line; std::getline(input, line);)
 		lines.push_back(line);
 	for (size_t i = 0; i + 2 < lines.size(); i++) {
-		if (lines[i].find("{name: rs1,") != std::string::npos)
+		if (lines[i].find("{name: rs1,") != std::string::npos) {
 			std::swap(lines[i], lines[i + 2]);
+			i += 2; // where that line is now
+		}
 	}
 	std::string yaml;
 	for (const std::string &line : lines)

@@ -245,6 +245,29 @@ std::string exchange_datagram(const Endpoint &from, const Endpoint &to)
 	return answer.substr(0, answer.find('\n'));
 }
 
+// A process in the server's namespace that answers every datagram with its name.
+pid_t start_name_service(const std::string &network, const std::string &name)
+{
+	const pid_t pid = ::fork();
+	if (pid != 0)
+		return pid;
+
+	const Endpoint any(false, "::", 5353);
+	const int net = ::open(network.c_str(), O_RDONLY), off = 0;
+	const int fd = ::setns(net, CLONE_NEWNET) == 0 ? ::socket(AF_INET6, SOCK_DGRAM, 0) : -1;
+	::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (::bind(fd, any.get(), any.length))
+		::_exit(1);
+	for (;;) {
+		sockaddr_storage from{};
+		socklen_t length = sizeof(from);
+		char buffer[2048];
+
+		if (::recvfrom(fd, buffer, sizeof(buffer), 0, reinterpret_cast<sockaddr *>(&from), &length) >= 0)
+			::sendto(fd, name.data(), name.size(), 0, reinterpret_cast<sockaddr *>(&from), length);
+	}
+}
+
 } // namespace
 
 // On a thread of its own, which goes into the client's namespace.
@@ -280,7 +303,7 @@ void Lab::start_services()
 		const std::string where = fmt::format("rs{}", number);
 
 		start(where, "socat -b 65536 TCP6-LISTEN:9000,ipv6only=0,fork,reuseaddr EXEC:cat");
-		start(where, fmt::format("socat UDP6-RECVFROM:5353,ipv6only=0,fork SYSTEM:\"echo {}\"", where));
+		children_.push_back(start_name_service(fmt::format("/run/netns/{}-{}", prefix_, where), where));
 	}
 	for (const int number : {1, 2, 3}) {
 		const std::string where = fmt::format("rs{}", number);
