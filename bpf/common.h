@@ -21,3 +21,6 @@
  * returns this, or the verdict with which the program ends.
  */
 #define CONTINUE (-1)
+
+/* "Another program goes on with it": the caller, which is the program itself, makes the tail call. */
+#define HAND_OVER (-2)

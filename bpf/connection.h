@@ -10,6 +10,7 @@
 #pragma once
 
 #include "decide.h"
+#include "fragment.h"
 #include "nexthop.h"
 
 /* The key of the other direction of the same connection. */
@@ -48,6 +49,29 @@ static __always_inline bool connection_pairs(const struct hf_connection *partner
 	       partner->port == (reply ? flow->source_port : flow->destination_port);
 }
 
+/*
+ * Does this entry stand for one of its member's places? Of the two directions one
+ * does: the forward one, or, where a client's datagrams go to several members, the
+ * reply.
+ */
+static __always_inline bool connection_holds_place(const struct hf_connection *connection)
+{
+	__u8 flags = connection->flags;
+
+	return flags & HF_CONNECTION_COUNTED && !(flags & HF_CONNECTION_REPLY) == !(flags & HF_CONNECTION_PER_DATAGRAM);
+}
+
+static __always_inline bool connection_is_established(const struct hf_connection *connection)
+{
+	return connection->state == HF_CONNECTION_ESTABLISHED || connection->state == HF_CONNECTION_HALF_CLOSED;
+}
+
+/* The forward entry of a socket whose datagrams are decided one by one. */
+static __always_inline bool connection_goes_by_datagram(const struct hf_connection *connection)
+{
+	return (connection->flags & (HF_CONNECTION_PER_DATAGRAM | HF_CONNECTION_REPLY)) == HF_CONNECTION_PER_DATAGRAM;
+}
+
 /* Removes an entry and, if it is still this one's, its partner. */
 static __noinline void connection_remove(const struct hf_flow_key *flow, const struct hf_connection *connection)
 {
@@ -57,8 +81,13 @@ static __noinline void connection_remove(const struct hf_flow_key *flow, const s
 
 	connection_partner_key(&key, flow, connection);
 	partner = bpf_map_lookup_elem(&connections, &key);
-	if (partner && connection_pairs(partner, flow, reply))
+	if (connection_holds_place(connection))
+		member_give_place_back(connection->member);
+	if (partner && connection_pairs(partner, flow, reply)) {
+		if (connection_holds_place(partner))
+			member_give_place_back(partner->member);
 		bpf_map_delete_elem(&connections, &key);
+	}
 	bpf_map_delete_elem(&connections, flow);
 }
 
@@ -136,6 +165,20 @@ static __always_inline void connection_advance(struct hf_connection *connection,
 		connection->state = connection_state(connection);
 }
 
+/* A connection that is closed needs no place any more; one that goes on after a RST does. */
+static __always_inline void connection_adjust_place(struct hf_connection *connection)
+{
+	bool closed = connection->state == HF_CONNECTION_CLOSED, counted = connection->flags & HF_CONNECTION_COUNTED;
+	const struct hf_member *member = member_get(connection->member);
+
+	if (closed && counted) {
+		connection->flags &= ~HF_CONNECTION_COUNTED;
+		member_give_place_back(connection->member);
+	} else if (!closed && !counted && member && member_take_place(member, connection->member, true)) {
+		connection->flags |= HF_CONNECTION_COUNTED;
+	}
+}
+
 /* What to ask the table of sessions about the connection's client. */
 static __always_inline bool connection_query(struct session_query *query, const struct packet *packet,
 					     const struct hf_connection *connection, __u32 now)
@@ -185,6 +228,10 @@ static __noinline bool connection_track(const struct packet *packet, struct hf_c
 		connection->flags |= partner->flags & CONNECTION_BOTH_FINS;
 		if (connection->state != HF_CONNECTION_CLOSED)
 			connection->state = connection_state(connection);
+		if (before != connection->state)
+			connection_adjust_place(connection);
+		partner->flags =
+			(partner->flags & ~HF_CONNECTION_COUNTED) | (connection->flags & HF_CONNECTION_COUNTED);
 		partner->state = connection->state;
 	} else if (!partner && connection->state != HF_CONNECTION_CLOSED) {
 		connection_partner(&made, packet, connection);
@@ -197,19 +244,18 @@ static __noinline bool connection_track(const struct packet *packet, struct hf_c
 }
 
 /*
- * Both sides have shown that it is real: record the connection and its session.
- * `connection` comes as the embryo's and becomes what is recorded.
+ * Both sides have shown that it is real: record the connection. `connection` comes as the embryo's and becomes what is recorded.
  */
 static __noinline int connection_establish(const struct packet *packet, struct hf_connection *connection, __u32 now)
 {
 	struct hf_connection partner;
-	struct session_query query;
 	struct hf_flow_key key;
 
 	if (connection_orphaned(connection))
 		return -1;
 	connection->state = connection_state(connection);
-	connection->flags &= HF_CONNECTION_REPLY | CONNECTION_BOTH_FINS;
+	connection->flags &=
+		CONNECTION_BOTH_FINS | HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM | HF_CONNECTION_COUNTED;
 	connection->created = connection->last_seen = now;
 	connection_partner_key(&key, &packet->flow, connection);
 	connection_partner(&partner, packet, connection);
@@ -222,9 +268,45 @@ static __noinline int connection_establish(const struct packet *packet, struct h
 	bpf_map_delete_elem(&embryonic_connections, &packet->flow);
 	bpf_map_delete_elem(&embryonic_connections, &key);
 	connection_count(connection->virtual_server, connection->member);
-	if (connection_query(&query, packet, connection, now))
-		session_record(&query, connection->virtual_server, connection->member);
 	return 0;
+}
+
+/* The keys of the datagram that began this connection. */
+static __noinline void connection_record_keys(const struct hf_flow_key *reply, const struct hf_connection *connection,
+					      __u32 now)
+{
+	const struct hf_virtual_server *settings = service_settings(connection->virtual_server);
+	struct hf_keys *keys = bpf_map_lookup_elem(&embryonic_keys, reply);
+	__u32 rule_id = settings ? settings->rule : 0;
+	const struct hf_rule *rule = bpf_map_lookup_elem(&rules, &rule_id);
+	struct message_query query = {};
+
+	if (!keys || !settings || !rule)
+		return;
+	query.session.pool = settings->pool;
+	query.session.timeout = rule->timeout;
+	query.session.now = now;
+	query.keys = keys;
+	query.virtual_server = connection->virtual_server;
+	query.proved = true;
+	message_record(&query, connection->member);
+	bpf_map_delete_elem(&embryonic_keys, reply);
+}
+
+/* The client of a connection that was just established has proved itself: so has its session. */
+static __noinline void connection_record(const struct packet *packet, const struct hf_connection *connection, __u32 now)
+{
+	struct session_query query;
+	struct hf_flow_key key;
+
+	if (connection->flags & HF_CONNECTION_PER_DATAGRAM) {
+		key = packet->flow;
+		if (!(connection->flags & HF_CONNECTION_REPLY))
+			connection_partner_key(&key, &packet->flow, connection);
+		connection_record_keys(&key, connection, now);
+	} else if (connection_query(&query, packet, connection, now)) {
+		session_record(&query, connection->virtual_server, connection->member, false);
+	}
 }
 
 static __always_inline bool embryo_alive(const struct hf_embryonic_connection *embryo, __u32 now)
@@ -258,10 +340,13 @@ static __noinline void embryo_reset(const struct packet *packet, struct hf_embry
 	struct hf_flow_key key;
 
 	embryo->connection.state = HF_CONNECTION_CLOSED;
+	connection_adjust_place(&embryo->connection);
 	connection_partner_key(&key, &packet->flow, &embryo->connection);
 	partner = bpf_map_lookup_elem(&embryonic_connections, &key);
-	if (partner)
+	if (partner) {
 		partner->connection.state = HF_CONNECTION_CLOSED;
+		partner->connection.flags &= ~HF_CONNECTION_COUNTED;
+	}
 	if (embryo->connection.flags & HF_CONNECTION_REPLY &&
 	    connection_query(&query, packet, &embryo->connection, now))
 		session_withdraw(&query, embryo->connection.member);
@@ -295,7 +380,8 @@ static __always_inline bool embryo_acknowledged(const struct hf_embryonic_connec
 
 /*
  * A packet of an embryonic connection. CONTINUE: translate it with `connection`,
- * which is set to what the embryo holds.
+ * which is set to what the embryo holds, or, if the packet was the proof, to what
+ * is established: then its session is still to be recorded.
  */
 static __noinline int connection_nurse(hook_context *context, const struct packet *packet,
 				       struct hf_embryonic_connection *embryo, struct hf_connection *connection,
@@ -329,7 +415,9 @@ static __noinline int connection_nurse(hook_context *context, const struct packe
 		}
 	}
 	embryo->connection.last_seen = now;
-	if (proved && connection_establish(packet, connection, now)) {
+	if (!proved)
+		return CONTINUE;
+	if (connection_establish(packet, connection, now)) {
 		reason_count(HF_REASON_table_full);
 		return HOOK_DROP;
 	}
@@ -359,8 +447,53 @@ static __noinline bool connection_claim_tuple(const struct hf_flow_key *key, con
 }
 
 /*
+ * A datagram that a member sends from its service's port, to somebody who has no
+ * connection with it: it leaves with the virtual server's address, as all others
+ * do. Nothing is recorded. False: the port is no such service's.
+ */
+static __noinline bool connection_member_speaks(const struct packet *packet, struct hf_connection *connection)
+{
+	struct hf_service_key key = {.port = packet->flow.source_port, .protocol = packet->flow.protocol};
+	const struct hf_member_service *service;
+	__be16 port;
+
+	if (packet->flow.protocol != IPPROTO_UDP)
+		return false;
+	__builtin_memcpy(key.address, packet->flow.source, sizeof(key.address));
+	service = bpf_map_lookup_elem(&member_services, &key);
+	if (!service) {
+		key.port = 0;
+		service = bpf_map_lookup_elem(&member_services, &key);
+	}
+	if (!service)
+		return false;
+	port = service->port ?: packet->flow.source_port;
+	if (service_find(service->address, port, IPPROTO_UDP) != service->virtual_server)
+		return false;
+	__builtin_memset(connection, 0, sizeof(*connection));
+	__builtin_memcpy(connection->address, service->address, 16);
+	connection->port = port;
+	connection->address_checksum = csum_difference_address(packet->flow.source, service->address);
+	connection->member = service->member;
+	connection->virtual_server = service->virtual_server;
+	connection->flags = HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM;
+	return true;
+}
+
+/* The host's packet. If it is a first fragment, so are the later ones. */
+static __always_inline int connection_not_ours(const struct packet *packet)
+{
+	struct hf_connection none = {};
+
+	if (unlikely(packet->fragment) && packet->to_virtual)
+		fragment_remember(packet, &none);
+	return HOOK_PASS;
+}
+
+/*
  * A packet that belongs to no connection: whose is it, and which member is to
  * have it? CONTINUE: `decision` says so, unless `refused` names a reason.
+ * HAND_OVER: the virtual server's parser has to look at it first.
  */
 static __noinline int connection_place(const struct packet *packet, struct decision *decision, enum hf_reason *refused,
 				       __u32 now)
@@ -369,11 +502,14 @@ static __noinline int connection_place(const struct packet *packet, struct decis
 	const struct hf_virtual_server *settings;
 
 	if (!packet->to_virtual)
-		return HOOK_PASS;
-	decision->virtual_server = service_find(packet);
+		return connection_not_ours(packet);
+	decision->virtual_server =
+		service_find(packet->flow.destination, packet->flow.destination_port, packet->flow.protocol);
 	settings = service_settings(decision->virtual_server);
 	if (!decision->virtual_server || !settings)
-		return HOOK_PASS;
+		return connection_not_ours(packet);
+	if (settings->parser)
+		return HAND_OVER;
 	*refused = HF_REASON_rejected_reset;
 	if (packet->tcp_flags & TCP_RST)
 		return CONTINUE;
@@ -393,18 +529,10 @@ static __noinline int connection_place(const struct packet *packet, struct decis
 	return CONTINUE;
 }
 
-/* The embryo of a new connection, both directions. CONTINUE: translate the packet with `connection`. */
-static __noinline int connection_conceive(const struct packet *packet, const struct decision *decision,
-					  struct hf_connection *connection, __u32 now)
+/* The forward direction of a new connection. */
+static __always_inline void connection_make(struct hf_connection *connection, const struct packet *packet,
+					    const struct decision *decision, const struct hf_member *member, __u32 now)
 {
-	const struct hf_member *member = member_get(decision->member);
-	struct hf_embryonic_connection embryo = {};
-	struct hf_flow_key key;
-
-	if (!member) {
-		reason_count(HF_REASON_no_usable_member);
-		return HOOK_DROP;
-	}
 	__builtin_memcpy(connection->address, member->address, 16);
 	connection->port = member->port ?: packet->flow.destination_port;
 	connection->address_checksum = csum_difference_address(packet->flow.destination, member->address);
@@ -416,11 +544,51 @@ static __noinline int connection_conceive(const struct packet *packet, const str
 	connection->state = packet_opens(packet) ? HF_CONNECTION_SYN : HF_CONNECTION_UNCONFIRMED;
 	connection->flags = packet_opens(packet) && packet->payload_length ? HF_CONNECTION_SYN_DATA : 0;
 	connection->route_generation = member->route_generation;
+}
+
+/* Takes what a new connection needs: the tuple of its replies, and a place with its member. */
+static __noinline int connection_claim(const struct packet *packet, struct hf_connection *connection, bool beyond)
+{
+	const struct hf_member *member = member_get(connection->member);
+	struct hf_flow_key key;
+
 	connection_partner_key(&key, &packet->flow, connection);
-	if (!connection_claim_tuple(&key, packet, now)) {
+	if (!connection_claim_tuple(&key, packet, connection->created)) {
 		reason_count(HF_REASON_tuple_in_use);
 		return HOOK_DROP;
 	}
+	if (!member || !member_take_place(member, connection->member, beyond)) {
+		reason_count(HF_REASON_member_full);
+		return HOOK_DROP;
+	}
+	connection->flags |= HF_CONNECTION_COUNTED;
+	return CONTINUE;
+}
+
+/*
+ * The embryo of a new connection, both directions, in the place of an `old` one
+ * that is over. CONTINUE: translate the packet with `connection`.
+ */
+static __noinline int connection_conceive(const struct packet *packet, const struct decision *decision,
+					  struct hf_connection *connection, const struct hf_embryonic_connection *old,
+					  __u32 now)
+{
+	const struct hf_member *member = member_get(decision->member);
+	struct hf_embryonic_connection embryo = {};
+	struct hf_flow_key key;
+	int verdict;
+
+	if (!member) {
+		reason_count(HF_REASON_no_usable_member);
+		return HOOK_DROP;
+	}
+	if (old && connection_holds_place(&old->connection))
+		member_give_place_back(old->connection.member);
+	connection_make(connection, packet, decision, member, now);
+	verdict = connection_claim(packet, connection, decision->beyond);
+	if (verdict != CONTINUE)
+		return verdict;
+	connection_partner_key(&key, &packet->flow, connection);
 	embryo.connection = *connection;
 	if (bpf_map_update_elem(&embryonic_connections, &packet->flow, &embryo, BPF_ANY)) {
 		reason_count(HF_REASON_table_full);

@@ -4,7 +4,8 @@
  *
  *   parse -- nobody's --> PASS
  *     |
- *   connection -- none, or over --> embryonic, or decided anew
+ *   connection -- none, or over --> embryonic, or decided anew -- the rule reads
+ *     |                             datagrams --> parser, decide (datagram.h)
  *     |
  *   next hop -> translate -> out
  *
@@ -12,7 +13,7 @@
  */
 #pragma once
 
-#include "connection.h"
+#include "datagram.h"
 #include "forward/nat.h"
 #include "reject.h"
 
@@ -67,6 +68,8 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 	bool neighbour = false;
 	int verdict;
 
+	if (unlikely(packet_is_first_fragment(packet)))
+		fragment_remember(packet, connection);
 	if (unlikely(!hop || !hop->interface)) {
 		verdict = datapath_find_way(context, packet, connection, &answer);
 		if (verdict != CONTINUE)
@@ -99,7 +102,7 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 
 /* A packet that belongs to no established connection. CONTINUE: translate it with `connection`. */
 static __always_inline int datapath_begin(hook_context *context, const struct packet *packet,
-					  struct hf_connection *connection, __u32 now)
+					  struct hf_connection *connection, __u32 *parser, __u32 now)
 {
 	struct hf_embryonic_connection *embryo = bpf_map_lookup_elem(&embryonic_connections, &packet->flow);
 	enum hf_reason refused = HF_REASON_COUNT;
@@ -107,27 +110,61 @@ static __always_inline int datapath_begin(hook_context *context, const struct pa
 	struct decision decision = {};
 	int verdict;
 
-	if (embryo && embryo_has(embryo, packet, now))
-		return connection_nurse(context, packet, embryo, connection, now);
+	if (embryo && embryo_has(embryo, packet, now)) {
+		verdict = connection_nurse(context, packet, embryo, connection, now);
+		if (verdict == CONTINUE && connection_is_established(connection))
+			connection_record(packet, connection, now);
+		return verdict;
+	}
 	if (!packet_opens(packet)) {
 		/* Between the two look-ups another CPU may have established it. */
 		established = bpf_map_lookup_elem(&connections, &packet->flow);
-		if (established && !connection_expired(established, now)) {
+		if (established && !connection_goes_by_datagram(established) && !connection_expired(established, now)) {
 			*connection = *established;
 			return CONTINUE;
 		}
 	}
+	if (!packet->to_virtual && connection_member_speaks(packet, connection))
+		return CONTINUE;
 	verdict = connection_place(packet, &decision, &refused, now);
+	if (verdict == HAND_OVER) {
+		*parser = datagram_load(context, packet, NULL, decision.virtual_server);
+		return *parser ? HAND_OVER : HOOK_PASS; /* the virtual server is just being removed */
+	}
 	if (verdict != CONTINUE)
 		return verdict;
 	if (refused != HF_REASON_COUNT)
 		return reject(context, packet, refused);
-	return connection_conceive(packet, &decision, connection, now);
+	return connection_conceive(packet, &decision, connection, embryo, now);
 }
 
-static __always_inline int datapath(hook_context *context)
+/* The established connection of a packet. CONTINUE: `*found` is it, or NULL. */
+static __always_inline int datapath_continue(hook_context *context, const struct packet *packet,
+					     struct hf_connection **found, __u32 *parser, __u32 now)
 {
-	struct hf_connection *connection, begun;
+	struct hf_connection *connection = bpf_map_lookup_elem(&connections, &packet->flow);
+
+	*found = connection;
+	if (!connection || (connection->last_seen == now && !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+			    !(connection->flags & HF_CONNECTION_PER_DATAGRAM)))
+		return CONTINUE;
+	if (connection_goes_by_datagram(connection)) {
+		*found = NULL;
+		*parser = datagram_load(context, packet, connection, connection->virtual_server);
+		return *parser ? HAND_OVER : CONTINUE; /* the rule is another one by now */
+	}
+	if (connection_track(packet, connection, now))
+		next_hop_check(context, packet, connection, now);
+	else
+		*found = NULL;
+	return CONTINUE;
+}
+
+/* HAND_OVER: the program goes on with the stage `parser`. */
+static __always_inline int datapath(hook_context *context, __u32 *parser)
+{
+	struct hf_connection *connection;
+	struct datagram *scratch;
 	struct packet packet;
 	__u32 now;
 	int verdict;
@@ -136,19 +173,38 @@ static __always_inline int datapath(hook_context *context)
 	if (verdict != CONTINUE)
 		return verdict;
 	now = clock_now();
-	connection = bpf_map_lookup_elem(&connections, &packet.flow);
-	if (connection && (connection->last_seen != now || packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))) {
-		if (connection_track(&packet, connection, now))
-			next_hop_check(context, &packet, connection, now);
-		else
-			connection = NULL;
-	}
-	if (unlikely(!connection)) {
-		verdict = datapath_begin(context, &packet, &begun, now);
+	connection = NULL;
+	if (likely(!packet_is_later_fragment(&packet))) {
+		verdict = datapath_continue(context, &packet, &connection, parser, now);
 		if (verdict != CONTINUE)
 			return verdict;
-		connection = &begun;
+	}
+	if (unlikely(!connection)) {
+		scratch = datagram_get();
+		if (!scratch)
+			return HOOK_DROP;
+		connection = &scratch->connection;
+		if (packet_is_later_fragment(&packet))
+			verdict = fragment_follow(&packet, connection, now);
+		else
+			verdict = datapath_begin(context, &packet, connection, parser, now);
+		if (verdict != CONTINUE)
+			return verdict;
 		next_hop_check(context, &packet, connection, now);
 	}
 	return datapath_forward(context, &packet, connection);
+}
+
+/* The program that a parser hands the datagram to. */
+static __always_inline int datapath_decided(hook_context *context)
+{
+	struct datagram *datagram = datagram_get();
+	int verdict;
+
+	if (!datagram)
+		return HOOK_DROP;
+	verdict = datagram_decide(context, datagram);
+	if (verdict != CONTINUE)
+		return verdict;
+	return datapath_forward(context, &datagram->packet, &datagram->connection);
 }

@@ -13,6 +13,7 @@ struct decision {
 	__u32 virtual_server;
 	__u32 member; /* 0: none is usable */
 	bool placed;  /* a live session or a hash named the member: the same one as before */
+	bool beyond;  /* a session named it: it is served also where the member is full */
 };
 
 /* What to ask the table of sessions about a client: false if the rule keeps none. */
@@ -26,39 +27,48 @@ static __always_inline bool decide_query(struct session_query *query, const stru
 		return false;
 	query->pool = settings->pool;
 	query->timeout = rule->timeout;
-	source_address_key(&query->key, rule, virtual_server, client, ipv4);
+	source_address_key(&query->key, rule, session_scope(settings, virtual_server, rule), client, ipv4);
 	return true;
 }
 
 /*
  * A segment in mid-stream, whose connection was lost, is only given to whoever
  * had it: a live session or a hash names that member; nobody else is chosen.
+ * Global: verified once.
  */
-static __noinline void decide(const struct packet *packet, const struct hf_virtual_server *settings,
-			      struct decision *decision, __u32 now)
+__noinline int decide(const struct packet *packet, const struct hf_virtual_server *settings, struct decision *decision,
+		      __u32 now)
 {
-	bool datagram = packet->flow.protocol == IPPROTO_UDP, fresh = datagram || packet_opens(packet);
-	__u32 rule_id = settings->rule;
-	const struct hf_rule *rule = bpf_map_lookup_elem(&rules, &rule_id);
-	__u32 type = rule ? rule->type : HF_RULE_NONE;
+	const struct hf_rule *rule;
 	struct session_query query;
+	bool datagram, fresh;
+	__u32 rule_id, type;
 
+	if (!packet || !settings || !decision)
+		return 0;
+	datagram = packet->flow.protocol == IPPROTO_UDP;
+	fresh = datagram || packet_opens(packet);
+	rule_id = settings->rule;
+	rule = bpf_map_lookup_elem(&rules, &rule_id);
+	type = rule ? rule->type : HF_RULE_NONE;
 	decision->placed = true;
 	if (type == HF_RULE_SOURCE_ADDRESS_HASH || type == HF_RULE_SOURCE_ADDRESS_PORT_HASH) {
 		decision->member = select_by_hash(
-			settings->pool, source_address_hash(packet, type == HF_RULE_SOURCE_ADDRESS_PORT_HASH));
-		return;
+			settings->pool, source_address_hash(&packet->flow, type == HF_RULE_SOURCE_ADDRESS_PORT_HASH));
+		return 0;
 	}
 	query.now = now;
 	if (decide_query(&query, settings, decision->virtual_server, packet->flow.source, packet->ipv4)) {
 		decision->member = session_find(&query);
 		if (!decision->member && fresh)
 			decision->member = session_proposed(&query, decision->virtual_server, datagram);
-		if (decision->member)
-			return;
+		if (decision->member) {
+			decision->beyond = true;
+			return 0;
+		}
 	}
 	if (settings->method == HF_METHOD_SOURCE_HASH && (fresh || type == HF_RULE_NONE)) {
-		decision->member = select_by_hash(settings->pool, source_address_hash(packet, false));
+		decision->member = select_by_hash(settings->pool, source_address_hash(&packet->flow, false));
 	} else {
 		decision->placed = false;
 		if (fresh)
@@ -66,4 +76,81 @@ static __noinline void decide(const struct packet *packet, const struct hf_virtu
 	}
 	if (fresh && decision->member && type == HF_RULE_SOURCE_ADDRESS)
 		decision->member = session_propose(&query, decision->virtual_server, decision->member);
+	return 0;
+}
+
+/* A message with keys, as its parser found them, and what is known of its sender. */
+struct message_query {
+	struct session_query session; /* the key is filled in from `keys` */
+	struct hf_keys *keys;
+	__u32 virtual_server;
+	bool proved;    /* the sender's socket has shown that it is real */
+	bool unlimited; /* sessions are honoured also by full members */
+	bool settled;   /* the only key has a live session: there is nothing to record */
+};
+
+/* Does this socket already have a connection with the member? */
+static __noinline bool message_is_bound(const struct packet *packet, const struct hf_member *member)
+{
+	struct hf_flow_key reply = packet->flow;
+
+	__builtin_memcpy(reply.source, member->address, 16);
+	__builtin_memcpy(reply.destination, packet->flow.source, 16);
+	reply.source_port = member->port ?: packet->flow.destination_port;
+	reply.destination_port = packet->flow.source_port;
+	return bpf_map_lookup_elem(&connections, &reply);
+}
+
+static __always_inline void message_use_key(struct message_query *query, __u32 number)
+{
+	query->session.key.scope = query->keys->scope;
+	query->session.key.kind = query->keys->kind;
+	query->session.key.pad[0] = query->session.key.pad[1] = query->session.key.pad[2] = 0;
+	__builtin_memcpy(query->session.key.key, query->keys->keys[number & (HF_KEYS - 1)], 16);
+}
+
+/* The member of the first key, in the rule's order, that has a live session; then of one that is proposed. */
+static __noinline __u32 message_find(struct message_query *query, const struct packet *packet)
+{
+	const struct hf_member *member;
+	__u32 found;
+
+	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
+		message_use_key(query, i);
+		found = session_find(&query->session);
+		if (!found)
+			continue;
+		member = member_get(found);
+		if (query->unlimited || !member || !member_is_full(member, found) || message_is_bound(packet, member)) {
+			query->settled = query->keys->count == 1;
+			return found;
+		}
+		reason_count(HF_REASON_session_over_limit);
+		query->keys->replace = true;
+	}
+	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
+		message_use_key(query, i);
+		found = session_proposed(&query->session, query->virtual_server, false);
+		if (found)
+			return found;
+	}
+	return 0;
+}
+
+/* Records all keys for `member`; of a sender that may not be real it only proposes them. Returns who has the first. */
+static __noinline __u32 message_record(struct message_query *query, __u32 member)
+{
+	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
+		__u32 first;
+
+		message_use_key(query, i);
+		if (query->proved)
+			first = session_record(&query->session, query->virtual_server, member,
+					       i || query->keys->replace);
+		else
+			first = session_propose(&query->session, query->virtual_server, member);
+		if (!i)
+			member = first;
+	}
+	return member;
 }

@@ -8,6 +8,15 @@
 
 #include "connection.h"
 
+/* What the last walk over the connections found. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 16384);
+} member_connections_found SEC(".maps");
+
 struct sweep_walk {
 	__u32 now;
 	__u32 filter;
@@ -40,24 +49,69 @@ static __always_inline bool sweep_named(const struct sweep_walk *walk, __u32 vir
 	return false;
 }
 
-static __always_inline __u32 sweep_session_timeout(__u32 virtual_server)
+/* A scope that nothing uses any more has a rule without a type. */
+static __always_inline const struct hf_rule *sweep_rule(__u32 scope)
 {
-	const struct hf_virtual_server *settings = service_settings(virtual_server);
-	const struct hf_rule *rule;
+	const struct hf_virtual_server *settings;
 	__u32 id;
 
-	if (!settings)
-		return 0;
-	id = settings->rule;
-	rule = bpf_map_lookup_elem(&rules, &id);
+	if (scope & HF_SCOPE_ACROSS) {
+		id = (scope & ~HF_SCOPE_ACROSS) >> HF_SCOPE_RULE_SHIFT;
+	} else {
+		settings = service_settings(scope);
+		id = settings ? settings->rule : 0;
+	}
+	return bpf_map_lookup_elem(&rules, &id);
+}
+
+/* Does the order name this session, whatever its age? */
+static __always_inline bool sweep_session_named(const struct sweep_walk *walk, const struct hf_session_key *key,
+						const struct hf_session *session)
+{
+	const struct hf_virtual_server *settings;
+	const struct hf_rule *rule;
+	__u32 scope = key->scope;
+	__u32 id = walk->id;
+
+	if (walk->filter == HF_SWEEP_ORPHANS && scope & HF_SCOPE_ACROSS) {
+		const struct hf_member *member = member_get(session->member);
+
+		return !member || member->state == HF_MEMBER_ABSENT || member->pool != (scope & HF_SCOPE_POOL_MASK);
+	}
+	if (walk->filter == HF_SWEEP_VIRTUAL_SERVER) {
+		settings = service_settings(id);
+		rule = sweep_rule(id);
+		if (settings && rule)
+			return scope == session_scope(settings, id, rule);
+	}
+	return sweep_named(walk, scope, session->member);
+}
+
+static __always_inline __u32 sweep_session_timeout(__u32 scope)
+{
+	const struct hf_rule *rule = sweep_rule(scope);
+
 	return rule ? rule->timeout : 0;
+}
+
+/* A place that is taken. The daemon compares what is found with member_connections. */
+static __always_inline void sweep_count(const struct hf_connection *connection)
+{
+	__u32 id = connection->member;
+	__u32 *found;
+
+	if (!connection_holds_place(connection))
+		return;
+	found = bpf_map_lookup_elem(&member_connections_found, &id);
+	if (found)
+		(*found)++;
 }
 
 static long sweep_session(void *map, const struct hf_session_key *key, struct hf_session *session,
 			  struct sweep_walk *walk)
 {
 	__u32 seen = session->last_seen;
-	bool dead = sweep_named(walk, key->scope, session->member) ||
+	bool dead = sweep_session_named(walk, key, session) ||
 		    !session_alive(session, sweep_session_timeout(key->scope), walk->now);
 
 	/* Claim it first: a session that is revived at this moment is left alone. */
@@ -73,7 +127,9 @@ static long sweep_session(void *map, const struct hf_session_key *key, struct hf
 static long sweep_embryonic_session(void *map, const struct hf_session_key *key, struct hf_session *session,
 				    struct sweep_walk *walk)
 {
-	if (sweep_named(walk, key->scope, session->member) || !session_alive(session, HF_EMBRYONIC_TIMEOUT, walk->now))
+	__u32 timeout = session_embryonic_timeout(key, sweep_session_timeout(key->scope));
+
+	if (sweep_session_named(walk, key, session) || !session_alive(session, timeout, walk->now))
 		bpf_map_delete_elem(map, key);
 	return 0;
 }
@@ -83,10 +139,14 @@ static long sweep_connection(void *map, const struct hf_flow_key *key, struct hf
 {
 	if (sweep_named(walk, connection->virtual_server, connection->member) ||
 	    connection_expired(connection, walk->now)) {
+		if (connection_holds_place(connection))
+			member_give_place_back(connection->member);
 		bpf_map_delete_elem(map, key);
 		walk->deleted++;
-	} else if (!(connection->flags & HF_CONNECTION_REPLY)) {
-		walk->alive++;
+	} else {
+		sweep_count(connection);
+		if (!(connection->flags & HF_CONNECTION_REPLY))
+			walk->alive++;
 	}
 	return 0;
 }
@@ -95,8 +155,13 @@ static long sweep_embryonic_connection(void *map, const struct hf_flow_key *key,
 				       struct sweep_walk *walk)
 {
 	if (sweep_named(walk, embryo->connection.virtual_server, embryo->connection.member) ||
-	    !embryo_alive(embryo, walk->now))
+	    !embryo_alive(embryo, walk->now)) {
+		if (connection_holds_place(&embryo->connection))
+			member_give_place_back(embryo->connection.member);
 		bpf_map_delete_elem(map, key);
+	} else {
+		sweep_count(&embryo->connection);
+	}
 	return 0;
 }
 

@@ -57,6 +57,13 @@ struct {
 } members SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct hf_service_key);
+	__type(value, struct hf_member_service);
+	__uint(max_entries, 16384);
+} member_services SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
@@ -127,6 +134,28 @@ struct {
 	__type(value, struct hf_session);
 	__uint(max_entries, HF_EMBRYONIC_ENTRIES);
 } embryonic_sessions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct hf_flow_key); /* of the reply */
+	__type(value, struct hf_keys);
+	__uint(max_entries, HF_EMBRYONIC_ENTRIES);
+} embryonic_keys SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct hf_fragment_key);
+	__type(value, struct hf_fragment);
+	__uint(max_entries, HF_FRAGMENT_ENTRIES);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u32); /* places taken; may be below zero for a moment */
+	__uint(max_entries, 16384);
+} member_connections SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -16,6 +16,8 @@ typedef struct __sk_buff hook_context;
 #define HOOK_PASS TC_ACT_OK
 #define HOOK_DROP TC_ACT_SHOT
 #define HOOK_HAS_LOWER_HOOK false
+#define HOOK_SECTION SEC("tc")
+#define HOOK_PROGRAM(name) holdfast_tc##name
 
 /* What is made linear: all that is parsed lies within (TRANSPORT_OFFSET_MASK). */
 #define PACKET_HEADERS 256
@@ -46,6 +48,11 @@ static __always_inline void packet_linearize(hook_context *context)
 static __always_inline __u32 packet_length(const hook_context *context)
 {
 	return context->len;
+}
+
+static __always_inline int packet_load(hook_context *context, __u32 offset, void *to, __u32 size)
+{
+	return bpf_skb_load_bytes(context, offset, to, size);
 }
 
 /* BIG TCP (more than 64 KB in one packet) writes 0 into the length field. */

@@ -16,6 +16,10 @@ typedef struct xdp_md hook_context;
 /* XDP may hand a packet, untouched, to the TC program of the same interface. */
 #define HOOK_HAS_LOWER_HOOK true
 
+/* "frags": also on interfaces with jumbo frames, whose packets are in pieces. */
+#define HOOK_SECTION SEC("xdp.frags")
+#define HOOK_PROGRAM(name) holdfast_xdp##name
+
 static __always_inline void *packet_data(const hook_context *context)
 {
 	return (void *)(long)context->data;
@@ -39,6 +43,12 @@ static __always_inline void packet_linearize(hook_context *context) {}
 static __noinline __u32 packet_length(hook_context *context)
 {
 	return bpf_xdp_get_buff_len(context);
+}
+
+/* Copies `size` bytes, wherever they are. 0 if they are there. */
+static __always_inline int packet_load(hook_context *context, __u32 offset, void *to, __u32 size)
+{
+	return bpf_xdp_load_bytes(context, offset, to, size);
 }
 
 /* The network layer's length, where the header's own field claims `claimed`. */

@@ -21,7 +21,9 @@
 #define NETWORK_OFFSET_MASK 0x1f
 #define TRANSPORT_OFFSET_MASK 0xff
 
-#define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
+/* The field of the IPv4 header; IPv6's is brought into the same form. */
+#define FRAGMENT_OFFSET 0x1fff
+#define FRAGMENT_MORE 0x2000
 
 struct packet {
 	struct hf_flow_key flow;
@@ -33,7 +35,20 @@ struct packet {
 	__u8 tags;
 	__u8 to_virtual; /* the destination may be a virtual address */
 	__u8 tcp_flags;  /* byte 13 of the TCP header; 0 for UDP */
+	__u16 fragment;  /* FRAGMENT_*; 0: whole. A later fragment has no transport header: its ports are 0 */
+	__u16 pad;
+	__be32 fragment_id; /* if it is one */
 };
+
+static __always_inline bool packet_is_first_fragment(const struct packet *packet)
+{
+	return packet->fragment == FRAGMENT_MORE;
+}
+
+static __always_inline bool packet_is_later_fragment(const struct packet *packet)
+{
+	return packet->fragment & FRAGMENT_OFFSET;
+}
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -130,10 +145,8 @@ static __always_inline __u8 parse_ipv4(hook_context *context, struct packet *pac
 	}
 	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
 		return 0;
-	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT)) {
-		*verdict = parse_refuse(packet, HF_REASON_fragment);
-		return 0;
-	}
+	packet->fragment = bpf_ntohs(ip->frag_off) & (FRAGMENT_OFFSET | FRAGMENT_MORE);
+	packet->fragment_id = ip->id;
 	packet->network_length = length;
 	packet->transport = packet->network + header;
 	return ip->protocol;
@@ -142,8 +155,13 @@ static __always_inline __u8 parse_ipv4(hook_context *context, struct packet *pac
 struct extension_header {
 	__u8 next;
 	__u8 length;
-	__u8 type; /* routing: type; fragment: high byte of the offset */
-	__u8 segments_left;
+	union {
+		struct {
+			__u8 routing_type;
+			__u8 segments_left;
+		};
+		__be16 fragment_offset; /* and, in the lowest bit, "more fragments" */
+	};
 };
 
 static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *packet, int *verdict)
@@ -169,6 +187,7 @@ static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *pac
 	}
 	packet->network_length =
 		packet_network_length(context, packet->network + sizeof(*ip), bpf_ntohs(ip->payload_len)) + sizeof(*ip);
+	packet->fragment = 0;
 	protocol = ip->nexthdr;
 	offset = packet->network + sizeof(*ip);
 
@@ -188,17 +207,31 @@ static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *pac
 			*verdict = parse_refuse(packet, HF_REASON_malformed);
 			return 0;
 		}
-		if (protocol == IPPROTO_FRAGMENT) {
-			/* An atomic fragment (RFC 6946) is one too, and as rare. */
-			*verdict = parse_refuse(packet, HF_REASON_fragment);
-			return 0;
+		/* An atomic fragment (RFC 6946) is whole. */
+		if (protocol == IPPROTO_FRAGMENT && extension->fragment_offset & bpf_htons(0xfff9)) {
+			__u16 field = bpf_ntohs(extension->fragment_offset);
+			__be32 *id = (void *)(extension + 1);
+
+			if (packet->fragment || (void *)(id + 1) > packet_end(context)) {
+				*verdict = parse_refuse(packet, HF_REASON_malformed);
+				return 0;
+			}
+			packet->fragment_id = *id;
+			packet->fragment = field >> 3 | (field & 1 ? FRAGMENT_MORE : 0);
+			if (packet_is_later_fragment(packet)) {
+				/* What the first one has behind this header; nobody's if that can be neither TCP nor UDP. */
+				protocol = extension->next;
+				return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_DSTOPTS
+					       ? protocol
+					       : 0;
+			}
 		}
 		if (protocol == IPPROTO_ROUTING && extension->segments_left) {
 			*verdict = parse_refuse(packet, HF_REASON_routing_header);
 			return 0;
 		}
+		offset += protocol == IPPROTO_FRAGMENT ? 8 : 8 + extension->length * 8;
 		protocol = extension->next;
-		offset += 8 + extension->length * 8;
 	}
 	return 0;
 }
@@ -234,13 +267,16 @@ static __always_inline bool parse_ports(hook_context *context, struct packet *pa
 	}
 	if ((void *)(udp + 1) > packet_end(context))
 		return false;
-	if (packet->transport + sizeof(*udp) > payload_end || bpf_ntohs(udp->len) < sizeof(*udp) ||
-	    packet->transport + bpf_ntohs(udp->len) > payload_end)
+	if (packet->transport + sizeof(*udp) > payload_end || bpf_ntohs(udp->len) < sizeof(*udp))
 		return false;
 	flow_set_ports(&packet->flow, transport, protocol);
 	packet->tcp_flags = 0;
+	if (unlikely(packet->fragment)) {
+		packet->payload_length = payload_end - packet->transport - sizeof(*udp);
+		return true;
+	}
 	packet->payload_length = bpf_ntohs(udp->len) - sizeof(*udp);
-	return true;
+	return packet->transport + bpf_ntohs(udp->len) <= payload_end;
 }
 
 /* CONTINUE: the packet is TCP or UDP and may be ours. */
@@ -275,6 +311,15 @@ static __always_inline int parse_packet(hook_context *context, struct packet *pa
 		return HOOK_PASS;
 	if (!protocol)
 		return verdict;
+	if (unlikely(packet_is_later_fragment(packet))) {
+		/* This would overwrite a TCP header's flags (RFC 1858). */
+		if (protocol == IPPROTO_TCP && (packet->fragment & FRAGMENT_OFFSET) == 1)
+			return parse_refuse(packet, HF_REASON_malformed);
+		packet->transport = packet->network;
+		packet->payload_length = packet->tcp_flags = 0;
+		*(__u64 *)&packet->flow.source_port = (__u64)protocol << 32;
+		return CONTINUE;
+	}
 	if (unlikely(!parse_ports(context, packet, protocol)))
 		return parse_refuse(packet, HF_REASON_malformed);
 	return CONTINUE;

@@ -3,28 +3,7 @@
 #pragma once
 
 #include "holdfast/siphash.h"
-#include "parse.h"
-
-static __always_inline const struct hf_member *member_get(__u32 id)
-{
-	return bpf_map_lookup_elem(&members, &id);
-}
-
-/* May the member of this id, in this pool, take a client that is new to it? */
-static __always_inline bool member_takes_new(__u32 id, __u32 pool)
-{
-	const struct hf_member *member = member_get(id);
-
-	return member && member->pool == pool && member->state == HF_MEMBER_UP;
-}
-
-/* May it go on serving a client whose session names it? */
-static __always_inline bool member_honours_session(__u32 id, __u32 pool)
-{
-	const struct hf_member *member = member_get(id);
-
-	return member && member->pool == pool && (member->state == HF_MEMBER_UP || member->state == HF_MEMBER_DRAINING);
-}
+#include "member.h"
 
 static __always_inline struct hf_selection_table selection_table(const struct hf_selection_table *table)
 {

@@ -25,16 +25,13 @@ __noinline __u32 service_search_ranges(__u32 first, __u32 count, __u16 port)
 	return 0;
 }
 
-/* The id of the virtual server, 0 if the packet is for none. */
-static __always_inline __u32 service_find(const struct packet *packet)
+/* The id of the virtual server of an address and a port, 0 if there is none. */
+static __always_inline __u32 service_find(const __u8 *address, __be16 port, __u8 protocol)
 {
-	struct hf_service_key key = {
-		.port = packet->flow.destination_port,
-		.protocol = packet->flow.protocol,
-	};
+	struct hf_service_key key = {.port = port, .protocol = protocol};
 	const struct hf_service *service;
 
-	__builtin_memcpy(key.address, packet->flow.destination, sizeof(key.address));
+	__builtin_memcpy(key.address, address, sizeof(key.address));
 	service = bpf_map_lookup_elem(&virtual_servers, &key);
 	if (service)
 		return service->virtual_server;
@@ -42,7 +39,7 @@ static __always_inline __u32 service_find(const struct packet *packet)
 	service = bpf_map_lookup_elem(&virtual_servers, &key);
 	if (!service)
 		return 0;
-	return service_search_ranges(service->first_range, service->ranges, bpf_ntohs(packet->flow.destination_port));
+	return service_search_ranges(service->first_range, service->ranges, bpf_ntohs(port));
 }
 
 static __always_inline const struct hf_virtual_server *service_settings(__u32 virtual_server)

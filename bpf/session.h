@@ -10,6 +10,12 @@
 #include "clock.h"
 #include "select.h"
 
+/*
+ * The functions that are not static are global: the verifier walks each once, by
+ * itself, and not again with every state in which it is called. They copy the key:
+ * older kernels take none from memory that they know only as an argument.
+ */
+
 /* A key, and what the rule and the virtual server say about its session. */
 struct session_query {
 	struct hf_session_key key;
@@ -17,6 +23,24 @@ struct session_query {
 	__u32 timeout;
 	__u32 now;
 };
+
+/*
+ * The scope of a rule's keys: the virtual server, or, where the rule is to match
+ * across several, the rule and the pool.
+ */
+static __always_inline __u32 session_scope(const struct hf_virtual_server *settings, __u32 virtual_server,
+					   const struct hf_rule *rule)
+{
+	if (rule->flags & HF_RULE_MATCH_ACROSS)
+		return HF_SCOPE_ACROSS | settings->rule << HF_SCOPE_RULE_SHIFT | settings->pool;
+	return virtual_server;
+}
+
+/* A key that only a proof is missing for stays as long as the session would: its message may be the last for long. */
+static __always_inline __u32 session_embryonic_timeout(const struct hf_session_key *key, __u32 timeout)
+{
+	return key->kind == HF_SESSION_ADDRESS ? HF_EMBRYONIC_TIMEOUT : timeout;
+}
 
 static __always_inline bool session_alive(const struct hf_session *session, __u32 timeout, __u32 now)
 {
@@ -38,11 +62,16 @@ static __always_inline bool session_refresh(struct hf_session *session, __u32 no
 }
 
 /* The member of a live session that takes sessions; 0 if there is none. */
-static __noinline __u32 session_find(const struct session_query *query)
+__noinline __u32 session_find(const struct session_query *query)
 {
-	struct hf_session *session = bpf_map_lookup_elem(&sessions, &query->key);
+	struct hf_session_key key;
+	struct hf_session *session;
 	__u32 member;
 
+	if (!query)
+		return 0;
+	key = query->key;
+	session = bpf_map_lookup_elem(&sessions, &key);
 	if (!session)
 		return 0;
 	if (!session_alive(session, query->timeout, query->now)) {
@@ -60,20 +89,36 @@ static __noinline __u32 session_find(const struct session_query *query)
 	return member;
 }
 
-/* The client has proved itself: its connection goes to `member`. */
-static __noinline void session_record(const struct session_query *query, __u32 virtual_server, __u32 member)
+/*
+ * The client has proved itself: its connection goes to `member`. Returns the
+ * session's member: of parallel choices the first one's, unless this one is to
+ * `replace` it.
+ */
+__noinline __u32 session_record(const struct session_query *query, __u32 virtual_server, __u32 member, bool replace)
 {
-	struct hf_session *session = bpf_map_lookup_elem(&sessions, &query->key);
-	struct hf_session fresh = {.member = member, .created = query->now, .last_seen = query->now, .hits = 1};
+	struct hf_session_key key;
+	struct hf_session *session;
+	struct hf_session fresh = {.member = member, .hits = 1};
 
-	if (session && session_alive(session, query->timeout, query->now) &&
+	if (!query)
+		return member;
+	key = query->key;
+	session = bpf_map_lookup_elem(&sessions, &key);
+	fresh.created = fresh.last_seen = query->now;
+	if (session && (!replace || session->member == member) && session_alive(session, query->timeout, query->now) &&
 	    member_honours_session(session->member, query->pool) && session_refresh(session, query->now))
-		return; /* it was there, or a parallel connection of the client was first: that one counts */
+		return session->member;
 	if (!member_honours_session(member, query->pool))
-		return; /* taken out of service during the handshake */
-	if (!bpf_map_update_elem(&sessions, &query->key, &fresh, session ? BPF_ANY : BPF_NOEXIST))
+		return member; /* taken out of service during the handshake */
+	if (!bpf_map_update_elem(&sessions, &key, &fresh, session ? BPF_ANY : BPF_NOEXIST)) {
 		session_count(virtual_server, member);
-	bpf_map_delete_elem(&embryonic_sessions, &query->key);
+	} else {
+		session = bpf_map_lookup_elem(&sessions, &key);
+		if (session && member_honours_session(session->member, query->pool))
+			member = session->member;
+	}
+	bpf_map_delete_elem(&embryonic_sessions, &key);
+	return member;
 }
 
 /*
@@ -81,17 +126,22 @@ static __noinline void session_record(const struct session_query *query, __u32 v
  * datagrams prove a client by going on (see connection.h), a proposal of an
  * earlier second becomes a session.
  */
-static __noinline __u32 session_proposed(const struct session_query *query, __u32 virtual_server, bool datagram)
+__noinline __u32 session_proposed(const struct session_query *query, __u32 virtual_server, bool datagram)
 {
-	const struct hf_session *session = bpf_map_lookup_elem(&embryonic_sessions, &query->key);
+	struct hf_session_key key;
+	const struct hf_session *session;
 	__u32 member;
 
-	if (!session || !session_alive(session, HF_EMBRYONIC_TIMEOUT, query->now) ||
-	    !member_takes_new(session->member, query->pool))
+	if (!query)
+		return 0;
+	key = query->key;
+	session = bpf_map_lookup_elem(&embryonic_sessions, &key);
+	if (!session || !session_alive(session, session_embryonic_timeout(&key, query->timeout), query->now) ||
+	    !member_accepts_clients(session->member, query->pool))
 		return 0;
 	member = session->member;
 	if (datagram && session->created != query->now)
-		session_record(query, virtual_server, member);
+		session_record(query, virtual_server, member, false);
 	return member;
 }
 

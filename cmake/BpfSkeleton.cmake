@@ -6,7 +6,7 @@ find_program(BPFTOOL bpftool PATHS /usr/sbin /sbin REQUIRED)
 set(BPF_FLAGS
     -g -O2 -target bpf -mcpu=v3 -fno-strict-aliasing
     -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-unused-function
-    -I ${PROJECT_SOURCE_DIR}/include
+    -I ${PROJECT_SOURCE_DIR}/include -I ${PROJECT_SOURCE_DIR}/bpf
     # What a native compiler finds by itself: asm/types.h.
     -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE})
 

@@ -57,6 +57,8 @@ static __always_inline int nat_translate(hook_context *context, const struct pac
 		reason_count(HF_REASON_hop_limit);
 		return HOOK_DROP;
 	}
+	if (unlikely(packet_is_later_fragment(packet)))
+		return CONTINUE; /* ports and checksum were in the first one */
 	udp = packet_data(context) + offset;
 	if ((void *)(udp + 1) > packet_end(context)) {
 		reason_count(HF_REASON_malformed);

@@ -25,10 +25,10 @@ static __always_inline void address_mask(__u8 *address, __u32 first_bit, __u32 b
 }
 
 /* The client's address is given by itself: in a reply it is the destination. */
-static __always_inline void source_address_key(struct hf_session_key *key, const struct hf_rule *rule,
-					       __u32 virtual_server, const __u8 *client, bool ipv4)
+static __always_inline void source_address_key(struct hf_session_key *key, const struct hf_rule *rule, __u32 scope,
+					       const __u8 *client, bool ipv4)
 {
-	key->scope = virtual_server;
+	key->scope = scope;
 	key->kind = HF_SESSION_ADDRESS;
 	key->pad[0] = key->pad[1] = key->pad[2] = 0;
 	__builtin_memcpy(key->key, client, sizeof(key->key));
@@ -38,16 +38,16 @@ static __always_inline void source_address_key(struct hf_session_key *key, const
 		address_mask(key->key, 0, rule->ipv6_mask_bits);
 }
 
-/* Words: the address as two little-endian ones, then the port's number, if any. */
-static __always_inline __u64 source_address_hash(const struct packet *packet, bool with_port)
+/* Words: the address as two little-endian ones, then the port's number, if any. Global: verified once. */
+__noinline __u64 source_address_hash(const struct hf_flow_key *flow, bool with_port)
 {
 	__u32 zero = 0;
 	const struct hf_installation *settings = bpf_map_lookup_elem(&installation, &zero);
 	__u64 words[3];
 
-	if (!settings)
+	if (!settings || !flow)
 		return 0;
-	__builtin_memcpy(words, packet->flow.source, 16);
-	words[2] = bpf_ntohs(packet->flow.source_port);
+	__builtin_memcpy(words, flow->source, 16);
+	words[2] = bpf_ntohs(flow->source_port);
 	return with_port ? hf_siphash(settings->hash_key, words, 3) : hf_siphash(settings->hash_key, words, 2);
 }

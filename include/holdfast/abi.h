@@ -20,7 +20,7 @@
 #include "reasons.h"
 
 /* Changes with every change of a layout or a meaning below. Pinned with the maps. */
-#define HF_ABI_VERSION 1
+#define HF_ABI_VERSION 2
 
 #ifdef __cplusplus
 #define HF_SIZE(type, size) static_assert(sizeof(struct type) == (size), #type)
@@ -42,7 +42,16 @@ enum hf_rule_type {
 	HF_RULE_SOURCE_ADDRESS = 1,           /* table; key: masked source address */
 	HF_RULE_SOURCE_ADDRESS_HASH = 2,      /* stateless; source address */
 	HF_RULE_SOURCE_ADDRESS_PORT_HASH = 3, /* stateless; source address and port */
+	HF_RULE_SIP_CALL_ID = 4,              /* table; per datagram; digest of the Call-ID */
+	HF_RULE_RADIUS_ATTRIBUTE = 5,         /* table; per datagram; digest of attributes */
+	HF_RULE_TYPES,
 };
+
+/*
+ * Programs that are reached by tail call, in the program array `stages` of each
+ * hook. A parser's number is that of its rule type.
+ */
+enum hf_stage { HF_STAGE_DECIDE = 0, HF_STAGES = HF_RULE_TYPES };
 
 enum hf_forwarding { HF_FORWARDING_DNAT = 1 };
 
@@ -90,10 +99,31 @@ struct hf_virtual_server {
 	__u32 idle_timeout;
 	__u8 method;
 	__u8 forwarding;
-	__u8 pad[2];
+	__u8 parser; /* enum hf_stage: each datagram is read and decided by itself; 0: none */
+	__u8 pad;
 	char name[HF_NAME_LENGTH + 1];
 };
 HF_SIZE(hf_virtual_server, 80);
+
+/* An attribute that a radius-attribute rule looks for. Lengths are those of its value. */
+struct hf_radius_attribute {
+	__u32 vendor_id; /* of a Vendor-Specific attribute's part; 0: the whole attribute */
+	__u8 type;       /* 0: this place is not used */
+	__u8 vendor_type;
+	__u8 shortest; /* what RFC 2865 and 2866 allow */
+	__u8 longest;
+};
+HF_SIZE(hf_radius_attribute, 8);
+
+enum hf_relation {
+	HF_RELATION_AND = 0, /* all together are one key */
+	HF_RELATION_OR = 1,  /* each is a key of its own */
+};
+
+enum {
+	HF_RULE_MATCH_ACROSS = 1,             /* the scope is rule and pool, not the virtual server */
+	HF_RULE_OVERRIDE_CONNECTION_LIMIT = 2 /* a full member's sessions move to another one */
+};
 
 /* rules: by id. */
 struct hf_rule {
@@ -101,10 +131,13 @@ struct hf_rule {
 	__u8 type;
 	__u8 ipv4_mask_bits;
 	__u8 ipv6_mask_bits;
-	__u8 pad;
+	__u8 flags;
+	__u8 relation; /* enum hf_relation */
+	__u8 pad[3];
+	struct hf_radius_attribute attributes[HF_KEYS];
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_rule, 72);
+HF_SIZE(hf_rule, 108);
 
 /*
  * A pool's table in `selection`. Replaced by one aligned 8-byte store, so that
@@ -134,9 +167,22 @@ struct hf_member {
 	__u32 next_hop;         /* these two belong to the neighbour mirror and the data path */
 	__u16 route_generation; /* of `routes` when next_hop was found */
 	__u16 pad2;
+	__u32 connection_limit; /* of `member_connections`; 0: none */
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_member, 96);
+HF_SIZE(hf_member, 100);
+
+/*
+ * member_services: hf_service_key of a member's own address and port -> the
+ * virtual server as which it speaks where it begins (SIP). Port 0: any port.
+ */
+struct hf_member_service {
+	__u8 address[16]; /* of the virtual server */
+	__be16 port;      /* 0: the member's */
+	__u16 virtual_server;
+	__u32 member;
+};
+HF_SIZE(hf_member_service, 24);
 
 enum {
 	HF_ADDRESS_VIRTUAL = 1, /* some virtual server has this address */
@@ -203,6 +249,12 @@ enum {
 	HF_CONNECTION_MEMBER_FIN = 4,
 	HF_CONNECTION_SYN_DATA = 8, /* embryonic: the SYN carried data (RFC 7413) */
 	HF_CONNECTION_SYN_ACK = 16, /* embryonic: server_sequence is known */
+	/*
+	 * The client's datagrams are decided one by one: the forward entry names the
+	 * member of those without a key, and each member has a reply entry.
+	 */
+	HF_CONNECTION_PER_DATAGRAM = 32,
+	HF_CONNECTION_COUNTED = 64, /* it has one of its member's places (member_connections) */
 };
 
 /*
@@ -230,10 +282,43 @@ struct hf_embryonic_connection {
 };
 HF_SIZE(hf_embryonic_connection, 44);
 
-enum hf_session_kind { HF_SESSION_ADDRESS = 1 /* key: the masked address */ };
+/* fragments: the first fragment of a datagram -> where the later ones go. */
+struct hf_fragment_key {
+	__u8 source[16];
+	__u8 destination[16];
+	__be32 id;
+	__u8 protocol; /* IPv4; 0 for IPv6, whose identification alone counts (RFC 8200, 4.5) */
+	__u8 pad[3];
+} __attribute__((aligned(8)));
+HF_SIZE(hf_fragment_key, 40);
+
+struct hf_fragment {
+	struct hf_connection connection;
+	__u32 seen;
+};
+HF_SIZE(hf_fragment, 44);
+
+/*
+ * Keys other than addresses are digests: SipHash-2-4-128 under the installation's
+ * secret, so that the table holds no value in the clear.
+ *   sip-call-id       of the value of Call-ID
+ *   radius-attribute  of each attribute: type, vendor type, length of the value
+ *                     (16 bits), vendor id (32 bits), little-endian, then the
+ *                     value, filled up with zeros to a multiple of 8 bytes
+ */
+enum hf_session_kind {
+	HF_SESSION_ADDRESS = 1, /* key: the masked address, readable */
+	HF_SESSION_SIP_CALL_ID = 2,
+	HF_SESSION_RADIUS = 3,
+};
+
+/* A session's scope: a virtual server's id, or a rule's and a pool's (match_across). */
+#define HF_SCOPE_ACROSS 0x80000000U
+#define HF_SCOPE_RULE_SHIFT 14
+#define HF_SCOPE_POOL_MASK 0x3fffU
 
 struct hf_session_key {
-	__u32 scope; /* id of the virtual server */
+	__u32 scope;
 	__u8 kind;
 	__u8 pad[3];
 	__u8 key[16];
@@ -250,6 +335,29 @@ struct hf_session {
 	__u32 hits;      /* connections that it has placed */
 };
 HF_SIZE(hf_session, 16);
+
+/*
+ * embryonic_keys: the keys of the first datagrams of an embryonic connection, by
+ * its reply flow. They become sessions when the connection has proved itself.
+ */
+struct hf_keys {
+	__u32 scope;
+	__u8 kind;
+	__u8 count;
+	__u8 replace; /* move sessions that there are */
+	__u8 pad;
+	__u8 keys[HF_KEYS][16];
+};
+HF_SIZE(hf_keys, 72);
+
+/* What a parser answers (bpf/persist/parser.h). */
+enum hf_parser_outcome {
+	HF_PARSER_NONE = 0,      /* the message has no key */
+	HF_PARSER_KEYS = 1,      /* there are keys, in the order of the configuration */
+	HF_PARSER_MORE = 2,      /* it would take bytes that are not here */
+	HF_PARSER_MALFORMED = 3, /* the message breaks its protocol's rules: no key */
+	HF_PARSER_LIMIT = 4,     /* the work had no end within its limit: no key */
+};
 
 /* ----------------------------------------------------------------- counters */
 
@@ -270,9 +378,10 @@ HF_SIZE(hf_traffic, 48);
 struct hf_installation {
 	__u32 abi_version;
 	__u32 pad;
-	__u64 hash_key[2]; /* of the stateless hashes, from `hash_seed` */
+	__u64 hash_key[2];   /* of the stateless hashes, from `hash_seed` */
+	__u64 digest_key[2]; /* of sessions' keys: random, made once, secret */
 };
-HF_SIZE(hf_installation, 24);
+HF_SIZE(hf_installation, 40);
 
 /*
  * routes: one entry. The generation moves when a route or neighbour did;
@@ -285,7 +394,7 @@ HF_SIZE(hf_routes, 4);
 
 /* What the in-kernel sweeper is told, and what it found: the context of its programs. */
 enum hf_sweep_filter {
-	HF_SWEEP_EXPIRED = 0,
+	HF_SWEEP_EXPIRED = 0,        /* and count the members' connections anew */
 	HF_SWEEP_ORPHANS = 1,        /* and what belongs to objects that are gone */
 	HF_SWEEP_VIRTUAL_SERVER = 2, /* and everything of one virtual server */
 	HF_SWEEP_MEMBER = 3,         /* and everything of one member */

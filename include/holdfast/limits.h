@@ -25,18 +25,33 @@ enum {
 	/* Choices of a hash that are tried before any usable member is taken. */
 	HF_HASH_ATTEMPTS = 32,
 	/* Members that a rotation passes over before it gives up. */
-	HF_ROTATION_ATTEMPTS = 16,
+	HF_ROTATION_ATTEMPTS = 256,
+
+	/* Keys of one message: relation `or`. */
+	HF_KEYS = 4,
+	/* What a parser sees of a message; a power of two. */
+	HF_MESSAGE_BYTES = 4096,
+	/* Work of the parsers: words and lines; white space around a value; attributes; parts of one. */
+	HF_SIP_STEPS = 768,
+	HF_SIP_SPACES = 32,
+	HF_RADIUS_ATTRIBUTES = 256,
+	HF_RADIUS_VENDOR_PARTS = 16,
 
 	/* embryonic_*: what has not yet proved itself to be a connection. */
 	HF_EMBRYONIC_ENTRIES = 65536,
 
+	/* Datagrams in pieces, on their way. */
+	HF_FRAGMENT_ENTRIES = 16384,
+
 	/* Seconds. */
+	HF_FRAGMENT_TIMEOUT = 30,
 	HF_EMBRYONIC_TIMEOUT = 60,
 	HF_HALF_CLOSED_TIMEOUT = 120,
 	HF_CLOSED_TIMEOUT = 30,
 
 	HF_WEIGHT_MIN = 1,
 	HF_WEIGHT_MAX = 256,
+	HF_CONNECTION_LIMIT_MAX = 1048576,
 	HF_SESSION_TIMEOUT_MIN = 1,
 	HF_SESSION_TIMEOUT_MAX = 86400,
 	HF_SESSION_TIMEOUT_DEFAULT = 300,

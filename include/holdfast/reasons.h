@@ -14,7 +14,8 @@
 
 #define HF_REASONS(REASON)                                                                                             \
 	REASON(malformed, drop, "a packet for a virtual address whose headers are truncated or contradict each other") \
-	REASON(fragment, drop, "an IP fragment for a virtual address: fragments are not balanced")                     \
+	REASON(fragment_early, drop,                                                                                   \
+	       "an IP fragment for a virtual address that came before, or without, its first one")                     \
 	REASON(routing_header, drop, "an IPv6 routing header with segments left, for a virtual address")               \
 	REASON(hop_limit, drop, "TTL or hop limit would reach zero")                                                   \
 	REASON(too_big, drop, "the packet is larger than the MTU of its next hop")                                     \
@@ -22,6 +23,10 @@
 	REASON(table_full, drop, "a connection could not be recorded: the kernel had no free entry")                   \
 	REASON(tuple_in_use, drop,                                                                                     \
 	       "the client's address and port already talk to that member through another virtual server")             \
+	REASON(member_full, drop,                                                                                      \
+	       "another connection took the member's last place at the same moment; the client's next try is decided " \
+	       "anew")                                                                                                 \
+	REASON(stage_missing, drop, "a program of the data path was not there: an upgrade was interrupted")            \
 	REASON(packet_resize, drop, "the kernel could not make room for, or remove, a VLAN tag")                       \
 	REASON(rejected_reset, drop, "a RST that belongs to no connection")                                            \
 	REASON(not_yet_open, drop, "data or a wrong acknowledgement before the handshake was complete")                \
@@ -32,6 +37,14 @@
 	REASON(connection_expired, fallback, "a packet came after its connection's idle timeout: decided anew")        \
 	REASON(session_moved, fallback, "the session's member takes no traffic any more: another one was chosen")      \
 	REASON(session_expired, fallback, "the session was older than its timeout: decided anew")                      \
+	REASON(session_over_limit, fallback,                                                                           \
+	       "the session's member is full, and the rule overrides the session: another one was chosen")             \
+	REASON(key_absent, fallback,                                                                                   \
+	       "a message without the rule's key: its connection or the balancing method decided")                     \
+	REASON(key_malformed, fallback, "likewise, because the message breaks its protocol's rules")                   \
+	REASON(key_out_of_reach, fallback,                                                                             \
+	       "likewise, because the key is not in the first 4,096 bytes, or not in the first IP fragment")           \
+	REASON(key_scan_limit, fallback, "likewise, because looking for the key took more steps than are allowed")     \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \
 	REASON(next_hop_fib, fallback, "the next hop was not in the mirror: the routing table was asked")              \
 	REASON(next_hop_stack, fallback,                                                                               \

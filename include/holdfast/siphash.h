@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * SipHash-2-4, 64-bit result (Aumasson and Bernstein, 2012), over whole 64-bit
- * words: the shape in which the data path has its input. For input whose length
- * is a multiple of eight bytes, read as little-endian words, the result is that
- * of the reference implementation. The same code runs in BPF and in userspace.
+ * SipHash-2-4 (Aumasson and Bernstein, 2012), with 64-bit and 128-bit results,
+ * over 64-bit words: the shape in which the data path has its input. For bytes
+ * read as little-endian words the result is that of the reference implementation.
+ * The same code runs in BPF and in userspace.
  */
 #ifndef HOLDFAST_SIPHASH_H
 #define HOLDFAST_SIPHASH_H
@@ -41,23 +41,52 @@ static inline __attribute__((always_inline)) void hf_siphash_word(struct hf_siph
 	s->v0 ^= word;
 }
 
+static inline __attribute__((always_inline)) void hf_siphash_begin(struct hf_siphash_state *s, const __u64 key[2])
+{
+	s->v0 = key[0] ^ 0x736f6d6570736575ULL;
+	s->v1 = key[1] ^ 0x646f72616e646f6dULL;
+	s->v2 = key[0] ^ 0x6c7967656e657261ULL;
+	s->v3 = key[1] ^ 0x7465646279746573ULL;
+}
+
+static inline __attribute__((always_inline)) __u64 hf_siphash_end(struct hf_siphash_state *s)
+{
+	for (int i = 0; i < 4; i++)
+		hf_siphash_round(s);
+	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
 /* The hash of `count` words; `count` is a compile-time constant in BPF. */
 static inline __attribute__((always_inline)) __u64 hf_siphash(const __u64 key[2], const __u64 *words, __u32 count)
 {
-	struct hf_siphash_state s = {
-		key[0] ^ 0x736f6d6570736575ULL,
-		key[1] ^ 0x646f72616e646f6dULL,
-		key[0] ^ 0x6c7967656e657261ULL,
-		key[1] ^ 0x7465646279746573ULL,
-	};
+	struct hf_siphash_state s;
 
+	hf_siphash_begin(&s, key);
 	for (__u32 i = 0; i < count; i++)
 		hf_siphash_word(&s, words[i]);
 	hf_siphash_word(&s, (__u64)(count * 8) << 56);
 	s.v2 ^= 0xff;
-	for (int i = 0; i < 4; i++)
-		hf_siphash_round(&s);
-	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+	return hf_siphash_end(&s);
+}
+
+/*
+ * The 128-bit result, in steps: begin, a word for each 8 bytes, and at the end
+ * the `length` of all and the last word of less than 8 bytes (unused bytes zero).
+ */
+static inline __attribute__((always_inline)) void hf_siphash128_begin(struct hf_siphash_state *s, const __u64 key[2])
+{
+	hf_siphash_begin(s, key);
+	s->v1 ^= 0xee;
+}
+
+static inline __attribute__((always_inline)) void hf_siphash128_end(struct hf_siphash_state *s, __u64 last,
+								    __u32 length, __u64 digest[2])
+{
+	hf_siphash_word(s, last | (__u64)length << 56);
+	s->v2 ^= 0xee;
+	digest[0] = hf_siphash_end(s);
+	s->v1 ^= 0xdd;
+	digest[1] = hf_siphash_end(s);
 }
 
 #endif

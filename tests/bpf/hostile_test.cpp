@@ -29,10 +29,11 @@ protected:
 		uint64_t sum = 0;
 
 		for (const hf_reason reason :
-		     {HF_REASON_malformed, HF_REASON_fragment, HF_REASON_routing_header, HF_REASON_hop_limit,
+		     {HF_REASON_malformed, HF_REASON_fragment_early, HF_REASON_routing_header, HF_REASON_hop_limit,
 		      HF_REASON_too_big, HF_REASON_no_route, HF_REASON_table_full, HF_REASON_tuple_in_use,
 		      HF_REASON_packet_resize, HF_REASON_rejected_reset, HF_REASON_not_yet_open,
-		      HF_REASON_no_usable_member, HF_REASON_no_connection})
+		      HF_REASON_no_usable_member, HF_REASON_no_connection, HF_REASON_member_full,
+		      HF_REASON_stage_missing})
 			sum += bed_->reason(reason);
 		return sum;
 	}
@@ -132,20 +133,21 @@ TEST_P(Hostile, Ipv6ExtensionHeadersThatLie)
 		       HF_REASON_routing_header, "segments left");
 }
 
-TEST_P(Hostile, FragmentsAreRefusedAndCounted)
+TEST_P(Hostile, FragmentsWithoutTheirFirstAreRefusedAndCounted)
 {
 	if (ipv4()) {
-		for (const uint16_t fragment : {uint16_t{0x2000}, uint16_t{0x2001}, uint16_t{0x0001}})
+		for (const uint16_t fragment : {uint16_t{0x2001}, uint16_t{0x0001}})
 			expect_dropped(
 				(Ethernet{} / Ipv4{.source = client(), .destination = vip(), .fragment = fragment} /
 				 Udp{.source = 1, .destination = 53} / Payload(24))
 					.build(),
-				HF_REASON_fragment, fmt::format("fragment field {:#x}", fragment));
+				HF_REASON_fragment_early, fmt::format("fragment field {:#x}", fragment));
 	} else {
-		expect_dropped((ip(client(), vip()) / Extension{.type = 44, .body = {0, 1, 0, 0, 0, 9}} /
-				Udp{.source = 1, .destination = 53} / Payload(24))
-				       .build(),
-			       HF_REASON_fragment, "first fragment");
+		for (const uint8_t low : {uint8_t{9}, uint8_t{8}})
+			expect_dropped((ip(client(), vip()) / Extension{.type = 44, .body = {0, low, 0, 0, 0, 9}} /
+					Udp{.source = 1, .destination = 53} / Payload(24))
+					       .build(),
+				       HF_REASON_fragment_early, fmt::format("fragment field {:#x}", low));
 	}
 }
 

@@ -32,6 +32,7 @@ std::string shop(const std::string &rule, int members = 3, const std::string &mo
 	return yaml;
 }
 
+const size_t pools = 10; // of the lab's base configuration
 const std::string by_address = "  - {name: rule, type: source-address, timeout: 300}\n";
 
 class Daemon : public testing::Test
@@ -41,7 +42,8 @@ protected:
 	void serve_slow_file()
 	{
 		ASSERT_EQ(shell(fmt::format("head -c 10485760 /dev/urandom > {}/big", lab_.directory())).status, 0);
-		for (const char *name : {"rs1", "rs2", "rs3"}) {
+		for (int number = 1; number <= 3; number++) {
+			const std::string name = fmt::format("rs{}", number);
 			const std::string path = fmt::format("{}/{}/nginx.conf", lab_.directory(), name);
 			ASSERT_EQ(shell(fmt::format(
 						"chmod 755 {} && chmod 644 {}/big && sed -i 's#location / {{#location "
@@ -52,6 +54,14 @@ protected:
 						lab_.directory(), name))
 					  .status,
 				  0);
+			// The reload is over when the new workers answer.
+			ASSERT_EQ(
+				shell(fmt::format("timeout 10 sh -c 'until {}; do sleep 0.05; done'",
+						  lab_.in(name,
+							  fmt::format("curl -sfI http://{}:8080/big | grep -q 10485760",
+								      Lab::member_address(true, number)))))
+					.status,
+				0);
 		}
 	}
 
@@ -245,10 +255,10 @@ TEST_F(Daemon, ApplySaysWhatItDoesAndADryRunDoesNothing)
 	EXPECT_EQ(dry.status, 0);
 	EXPECT_NE(dry.output.find("remove member web4/rs3"), std::string::npos) << dry.output;
 	EXPECT_NE(dry.output.find("change persistence rule rule"), std::string::npos) << dry.output;
-	EXPECT_EQ(lab_.query("show members")["members"].size(), 18U);
+	EXPECT_EQ(lab_.query("show members")["members"].size(), 3 * pools);
 	const auto report = lab_.query("apply " + lab_.directory() + "/next.yaml");
-	EXPECT_EQ(report["changes"].size(), 7U) << report.dump();
-	EXPECT_EQ(lab_.query("show members")["members"].size(), 12U);
+	EXPECT_EQ(report["changes"].size(), pools + 1) << report.dump();
+	EXPECT_EQ(lab_.query("show members")["members"].size(), 2 * pools);
 	EXPECT_EQ(lab_.query("apply " + lab_.directory() + "/next.yaml")["writes"], 0)
 		<< "nothing differs, nothing is written";
 	EXPECT_TRUE(lab_.query("status")["daemon"]["config_differs"]);
@@ -268,9 +278,9 @@ TEST_F(Daemon, SighupReadsTheFileAgain)
 	const int pid = lab_.query("status")["daemon"]["pid"];
 
 	::kill(pid, SIGHUP);
-	for (int i = 0; i < 100 && lab_.query("show members")["members"].size() != 6; i++)
+	for (int i = 0; i < 100 && lab_.query("show members")["members"].size() != pools; i++)
 		std::this_thread::sleep_for(50ms);
-	EXPECT_EQ(lab_.query("show members")["members"].size(), 6U);
+	EXPECT_EQ(lab_.query("show members")["members"].size(), pools);
 	lab_.write_config("nonsense");
 	::kill(pid, SIGHUP);
 	for (int i = 0; i < 100 && lab_.daemon_log().find("nothing was changed") == std::string::npos; i++)
@@ -362,7 +372,7 @@ TEST_F(Daemon, MountsABpfFileSystemWhereThereIsNone)
 {
 	lab_.write_config("version: 1\n");
 	const Ran ran = lab_.run(
-		"balancer", fmt::format("unshare -m sh -c 'umount /sys/fs/bpf; timeout 2 {}'", lab_.daemon_command()));
+		"balancer", fmt::format("unshare -m sh -c 'umount /sys/fs/bpf; timeout 5 {}'", lab_.daemon_command()));
 
 	EXPECT_NE(ran.output.find("mounted a BPF file system at /sys/fs/bpf"), std::string::npos) << ran.output;
 	EXPECT_NE(ran.output.find("ready"), std::string::npos) << ran.output;
@@ -545,7 +555,7 @@ TEST_F(Daemon, ARefusedApplyChangesNothing)
 	EXPECT_EQ(dump, "0\n");
 	lab_.stop_daemon(SIGKILL);
 	lab_.start_daemon();
-	EXPECT_EQ(lab_.query("show members")["members"].size(), 6U);
+	EXPECT_EQ(lab_.query("show members")["members"].size(), pools);
 }
 
 // The rest of a network: tagged VLANs, where the kernel has them.

@@ -223,7 +223,7 @@ struct Endpoint {
 };
 
 // Asks again after a second: a datagram may be lost while a neighbour is resolved.
-std::string exchange_datagram(const Endpoint &from, const Endpoint &to)
+std::string exchange_datagram(const Endpoint &from, const Endpoint &to, const std::string &text)
 {
 	const int fd = ::socket(from.storage.ss_family, SOCK_DGRAM, 0), on = 1;
 	char buffer[256];
@@ -234,7 +234,8 @@ std::string exchange_datagram(const Endpoint &from, const Endpoint &to)
 		for (int attempt = 0; attempt < 3 && answer.empty(); attempt++) {
 			pollfd ready{fd, POLLIN, 0};
 
-			if (::send(fd, "who", 3, 0) != 3 || ::poll(&ready, 1, static_cast<int>(1000 * slowness())) != 1)
+			if (::send(fd, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||
+			    ::poll(&ready, 1, static_cast<int>(1000 * slowness())) != 1)
 				continue;
 			const ssize_t length = ::recv(fd, buffer, sizeof(buffer), 0);
 			if (length > 0)
@@ -271,7 +272,7 @@ pid_t start_name_service(const std::string &network, const std::string &name)
 } // namespace
 
 // On a thread of its own, which goes into the client's namespace.
-std::string Lab::ask_udp(bool ipv4, int client, int port, int source_port) const
+std::string Lab::ask_udp(bool ipv4, int client, int port, int source_port, const std::string &text) const
 {
 	std::string answer;
 
@@ -280,7 +281,7 @@ std::string Lab::ask_udp(bool ipv4, int client, int port, int source_port) const
 
 		if (::setns(fd, CLONE_NEWNET) == 0)
 			answer = exchange_datagram(Endpoint(ipv4, client_address(ipv4, client), source_port),
-						   Endpoint(ipv4, vip(ipv4), port));
+						   Endpoint(ipv4, vip(ipv4), port), text);
 		::close(fd);
 	}).join();
 	return answer;
@@ -319,12 +320,14 @@ std::string Lab::base_config(const std::string &mode, int members)
 				       "  - {{name: clients, mode: {}}}\n  - {{name: servers, mode: {}}}\npools:\n",
 				       mode, mode);
 
-	for (const auto &[name, port] : {std::pair("web", 8080), {"echo", 9000}, {"name", 5353}}) {
+	for (const auto &[name, port] :
+	     {std::pair("web", 8080), {"echo", 9000}, {"name", 5353}, {"sip", 5060}, {"radius", 0}}) {
 		for (const bool ipv4 : {true, false}) {
 			yaml += fmt::format("  - name: {}{}\n    members:\n", name, ipv4 ? 4 : 6);
 			for (int i = 1; i <= members; i++)
-				yaml += fmt::format("      - {{name: rs{}, address: \"{}\", port: {}}}\n", i,
-						    member_address(ipv4, i), port);
+				yaml += fmt::format("      - {{name: rs{}, address: \"{}\"{}}}\n", i,
+						    member_address(ipv4, i),
+						    port ? fmt::format(", port: {}", port) : "");
 		}
 	}
 	return yaml;

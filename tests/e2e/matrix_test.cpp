@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "e2e/datagram_lab.h"
 #include "e2e/lab.h"
 #include "model/model.h"
 #include "support/packet.h"
@@ -59,20 +60,29 @@ protected:
 		const Combination &one = GetParam();
 		std::string yaml = Lab::base_config(one.hook);
 
-		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}}}\nvirtual_servers:\n", word(one.rule));
-		for (const auto &[name, port, protocol] :
-		     {std::tuple("web", 80, "tcp"), {"echo", 9000, "tcp"}, {"name", 5353, "udp"}})
-			yaml += fmt::format(
-				"  - {{name: {}, address: \"{}\", port: {}, protocol: {}, forwarding: {}, pool: {}{}, "
-				"persistence: rule}}\n",
-				name, Lab::vip(one.ipv4), port, protocol, word(one.forwarding), name, one.ipv4 ? 4 : 6);
+		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}{}}}\nvirtual_servers:\n", word(one.rule),
+				    one.rule == HF_RULE_RADIUS_ATTRIBUTE
+					    ? ", match_across: true, attributes: [{type: User-Name}]"
+					    : "");
+		const bool datagrams = decides_by_datagram(one.rule);
+		for (const auto &[name, pool, port, protocol] : {std::tuple("web", "web", 80, "tcp"),
+								 {"echo", "echo", 9000, "tcp"},
+								 {"name", "name", 5353, "udp"},
+								 {"sip", "sip", 5060, "udp"},
+								 {"auth", "radius", 1812, "udp"},
+								 {"acct", "radius", 1813, "udp"}}) {
+			const bool ruled = datagrams ? port == 5060 || port == 1812 || port == 1813 : port != 5060;
+
+			yaml += fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: {}, forwarding: {}, "
+					    "pool: {}{}{}}}\n",
+					    name, Lab::vip(one.ipv4), port, protocol, word(one.forwarding), pool,
+					    one.ipv4 ? 4 : 6, ruled ? ", persistence: rule" : "");
+		}
 		return yaml;
 	}
 };
 
 INSTANTIATE_TEST_SUITE_P(EndToEnd, Matrix, testing::ValuesIn(legal_combinations()), combination_name);
-
-using Scenario = std::function<void(const Lab &, const Combination &)>;
 
 // A client is always with the server of its first connection; not all are with one.
 void expect_clients_stay(const Lab &lab, const Combination &one, int clients, int rounds)
@@ -114,10 +124,45 @@ void expect_ports_stay(const Lab &lab, const Combination &one, int, int rounds)
 	EXPECT_GE(used.size(), 2U);
 }
 
-const std::map<hf_rule_type, std::function<void(const Lab &, const Combination &, int, int)>> scenarios = {
-	{HF_RULE_SOURCE_ADDRESS, expect_clients_stay},
-	{HF_RULE_SOURCE_ADDRESS_HASH, expect_clients_stay},
-	{HF_RULE_SOURCE_ADDRESS_PORT_HASH, expect_ports_stay},
+// Real SIP calls: all requests of a dialog, each from another port, reach one server.
+void expect_dialogs_stay(Lab &lab, const Combination &one, int, int)
+{
+	constexpr int calls = 60;
+	const SipServers servers(lab, one.ipv4);
+	const auto numbers = make_sip_calls(lab, one.ipv4, calls, 60);
+
+	EXPECT_EQ(numbers.at("status"), 0);
+	EXPECT_EQ(numbers.at("SuccessfulCall(C)"), calls);
+	EXPECT_EQ(servers.sum("orphans"), 0);
+	for (const auto &[name, invites] : servers.column("invites"))
+		EXPECT_GT(invites, 0) << name;
+}
+
+// Real RADIUS: users of one source port, each with one server, also for accounting.
+void expect_users_stay(Lab &lab, const Combination &one, int, int)
+{
+	const RadiusServers servers(lab);
+	std::vector<std::string> users;
+	std::set<std::string> used;
+
+	for (int i = 0; i < 30; i++)
+		users.push_back(fmt::format("user{}", i));
+	EXPECT_EQ(ask_radius(lab, one.ipv4, "auth", users), 30);
+	EXPECT_EQ(ask_radius(lab, one.ipv4, "acct", users), 30);
+	const auto authenticated = servers.seen("Access-Request"), accounted = servers.seen("Accounting-Request");
+	EXPECT_EQ(authenticated.size(), 30U);
+	EXPECT_EQ(authenticated, accounted);
+	for (const auto &[user, where] : authenticated) {
+		EXPECT_EQ(where.size(), 1U) << user;
+		used.insert(where.begin(), where.end());
+	}
+	EXPECT_EQ(used.size(), 3U);
+}
+
+const std::map<hf_rule_type, std::function<void(Lab &, const Combination &, int, int)>> scenarios = {
+	{HF_RULE_SOURCE_ADDRESS, expect_clients_stay},         {HF_RULE_SOURCE_ADDRESS_HASH, expect_clients_stay},
+	{HF_RULE_SOURCE_ADDRESS_PORT_HASH, expect_ports_stay}, {HF_RULE_SIP_CALL_ID, expect_dialogs_stay},
+	{HF_RULE_RADIUS_ATTRIBUTE, expect_users_stay},
 };
 
 TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)

@@ -144,6 +144,7 @@ void Testbed::reset()
 	for (uint32_t id = 1; id < 16; id++) {
 		maps->virtual_server_counters.clear(id);
 		maps->member_counters.clear(id);
+		maps->member_connections.set(id, 0);
 		maps->next_hops.set(id, {});
 	}
 	expect(maps->next_hop_index.each([&](const hf_next_hop_key &one, const uint32_t &) {
@@ -186,6 +187,7 @@ void Testbed::write(const Config &config)
 		for (const Member &member : pool.members)
 			members.insert(member_key(pool.name, member.name));
 	}
+	std::copy(digest_key.begin(), digest_key.end(), image.digest_key);
 	auto report = expect(reconcile(*maps, image));
 	ids.virtual_servers.retire(servers);
 	ids.members.retire(members);
@@ -196,10 +198,29 @@ void Testbed::write(const Config &config)
 	}
 }
 
+namespace
+{
+
+template <typename Key, typename Value> void forget(const HashMap<Key, Value> &map)
+{
+	std::vector<Key> keys;
+
+	expect(map.each([&](const Key &key, const Value &) {
+		keys.push_back(key);
+		return true;
+	}));
+	for (const Key &key : keys)
+		map.erase(key);
+}
+
+} // namespace
+
 void Testbed::clear()
 {
 	expect(maps->sweep_connections(HF_SWEEP_ALL));
 	expect(maps->sweep_sessions(HF_SWEEP_ALL));
+	forget(maps->embryonic_keys);
+	forget(maps->fragments);
 }
 
 Outcome Testbed::run(Hook hook, const Bytes &packet) const

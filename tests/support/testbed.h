@@ -9,6 +9,7 @@
 
 #include "datapath/programs.h"
 #include "model/model.h"
+#include "persist/message.h"
 #include "reconcile/ids.h"
 #include "support/packet.h"
 
@@ -31,6 +32,9 @@ inline const std::string wire_mac = "02:00:00:00:00:bb";
 int wire_index();
 
 void run_command(const std::string &command);
+
+// The secret of the sessions' keys, here no secret.
+inline const DigestKey digest_key = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
 
 class Testbed
 {

@@ -150,10 +150,12 @@ const Broken broken[] = {
 	{"type_unknown", "type: source-address-hash", "type: source-adress-hash",
 	 "f:14:24: persistence[1].type: 'source-adress-hash' is not known; allowed: source-address, "
 	 "source-address-hash, "
-	 "source-address-port-hash"},
+	 "source-address-port-hash, sip-call-id, "
+	 "radius-attribute"},
 	{"type_later", "type: source-address-hash", "type: insert-cookie",
 	 "f:14:24: persistence[1].type: 'insert-cookie' is not available in this version; allowed: source-address, "
-	 "source-address-hash, source-address-port-hash"},
+	 "source-address-hash, source-address-port-hash, sip-call-id, "
+	 "radius-attribute"},
 	{"rule_predefined_name", "name: hash", "name: LB_PERSIS_MINE",
 	 "f:14:12: persistence[1].name: names that begin with LB_PERSIS_ are those of the predefined rules"},
 	{"pool_missing", "pool: web, persistence: by-net", "pool: wbe, persistence: by-net",

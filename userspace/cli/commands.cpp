@@ -11,6 +11,7 @@
 #include "cli/print.h"
 #include "config/config.h"
 #include "util/file.h"
+#include "util/hex.h"
 
 namespace holdfast
 {
@@ -28,7 +29,8 @@ struct Arguments {
 	std::string file;
 	bool dry_run = false;
 	bool all = false;
-	std::string virtual_server, rule, member, key;
+	std::string virtual_server, rule, member, client;
+	std::vector<std::string> key;
 	uint64_t limit = 1000;
 	uint32_t weight = 0;
 	std::string pin_directory = "/sys/fs/bpf/holdfast";
@@ -77,6 +79,40 @@ int show(const Arguments &arguments, const std::string &target, const std::funct
 	return done;
 }
 
+// Several values of one key stand in lines of their own.
+std::string key_text(const Arguments &arguments)
+{
+	std::string text;
+
+	for (const std::string &value : arguments.key)
+		text += (text.empty() ? "" : "\n") + value;
+	return text;
+}
+
+// Hexadecimal digits, with white space wherever a person puts it.
+int explain(const Arguments &arguments)
+{
+	std::string target = fmt::format("/v1/explain?virtual_server={}&client={}",
+					 percent_encode(arguments.virtual_server), percent_encode(arguments.client));
+
+	if (!arguments.file.empty()) {
+		auto text = read_file(arguments.file);
+
+		if (!text) {
+			complain(text.error().message());
+			return failed;
+		}
+		std::erase_if(*text, [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; });
+		if (!bytes_of_hex(*text)) {
+			complain(
+				fmt::format("{}: hexadecimal digits, two for each byte, are expected", arguments.file));
+			return failed;
+		}
+		target += "&message=" + *text;
+	}
+	return show(arguments, target, print_explanation);
+}
+
 std::string filter_query(const Arguments &arguments, bool with_limit)
 {
 	std::string query;
@@ -84,7 +120,7 @@ std::string filter_query(const Arguments &arguments, bool with_limit)
 	for (const auto &[name, value] : {std::pair("virtual_server", arguments.virtual_server),
 					  {"rule", arguments.rule},
 					  {"member", arguments.member},
-					  {"key", arguments.key}}) {
+					  {"key", key_text(arguments)}}) {
 		if (!value.empty())
 			query += fmt::format("{}{}={}", query.empty() ? "?" : "&", name, percent_encode(value));
 	}
@@ -207,7 +243,7 @@ void add_filters(CLI::App *command, Arguments &arguments, const std::string &key
 {
 	command->add_option("--virtual-server", arguments.virtual_server, "only of this virtual server");
 	command->add_option("--member", arguments.member, "only of this member, POOL/NAME");
-	command->add_option("--key", arguments.key, key_help);
+	command->add_option("--key", arguments.key, key_help)->expected(1);
 }
 
 class CommandLine
@@ -222,6 +258,7 @@ public:
 		app_.add_flag("--json", arguments_.as_json, "machine-readable output");
 		add_files();
 		add_show();
+		add_explain();
 		add_sessions();
 		add_members();
 		auto *command = add(&app_, "detach", "remove programs, links and pins (stop the daemon first)",
@@ -294,7 +331,9 @@ private:
 		CLI::App *sessions = add(parent, "sessions", "which client belongs to which member", [this] {
 			return show(arguments_, "/v1/sessions" + filter_query(arguments_, true), print_sessions);
 		});
-		add_filters(sessions, arguments_, "only the session of this client address");
+		add_filters(sessions, arguments_,
+			    "only the session of this key: a client's address, a Call-ID, an attribute's "
+			    "value (again for each further attribute of one key), or its digest");
 		sessions->add_option("--rule", arguments_.rule, "only of this rule");
 		sessions->add_option("--limit", arguments_.limit, "at most so many")->capture_default_str();
 		CLI::App *connections = add(parent, "connections", "connections, one line each", [this] {
@@ -302,6 +341,19 @@ private:
 		});
 		add_filters(connections, arguments_, "only of this client address");
 		connections->add_option("--limit", arguments_.limit, "at most so many")->capture_default_str();
+	}
+
+	void add_explain()
+	{
+		CLI::App *command = add(&app_, "explain", "which member a packet would get, and why; changes nothing",
+					[this] { return explain(arguments_); });
+
+		command->add_option("--virtual-server", arguments_.virtual_server, "that the packet is for")
+			->required();
+		command->add_option("--client", arguments_.client, "ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT")
+			->required();
+		command->add_option("--hex", arguments_.file,
+				    "a file with the datagram's payload in hexadecimal digits, for rules that read it");
 	}
 
 	void add_sessions()
@@ -313,7 +365,7 @@ private:
 			CLI::App *command = add(parent, name, "sessions that match the filters",
 						[this] { return delete_sessions(arguments_); });
 
-			add_filters(command, arguments_, "the session of this client address");
+			add_filters(command, arguments_, "the session of this key, as in `show sessions`");
 			command->add_option("--rule", arguments_.rule, "only of this rule");
 			command->add_flag("--all", arguments_.all, "every session");
 		}

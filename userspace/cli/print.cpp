@@ -174,6 +174,17 @@ std::string print_connections(const json &body)
 	return table.text() + fmt::format("{} of {} connections\n", number(body["shown"]), number(body["matched"]));
 }
 
+std::string print_explanation(const json &body)
+{
+	std::string text;
+
+	for (const json &step : body["steps"])
+		text += step.get<std::string>() + "\n";
+	return text + fmt::format("=> {}\n", body["member"].is_null()
+						     ? body["by"] == "method" ? "the next in turn" : "no member"
+						     : body["member"].get<std::string>());
+}
+
 std::string print_status(const json &body)
 {
 	const json &daemon = body["daemon"];

@@ -31,6 +31,7 @@ std::string print_interfaces(const nlohmann::json &list);
 std::string print_counters(const nlohmann::json &list, bool all);
 std::string print_sessions(const nlohmann::json &body);
 std::string print_connections(const nlohmann::json &body);
+std::string print_explanation(const nlohmann::json &body);
 
 // "47 s", "5 min", "3 h": what fits a column.
 std::string print_seconds(uint64_t seconds);

@@ -105,6 +105,9 @@ private:
 	void read_pool(ObjectReader &reader);
 	void read_member(ObjectReader &reader, Pool &pool, Names &names, std::map<std::string, int> &endpoints);
 	void read_rule(ObjectReader &reader);
+	void read_radius(ObjectReader &reader, Rule &rule);
+	void read_attribute(ObjectReader &reader, Rule &rule);
+	static void refuse_settings(ObjectReader &reader, const Rule &rule);
 	void read_virtual_server(ObjectReader &reader);
 	void read_port(ObjectReader &reader, VirtualServer &server);
 	std::optional<Address> read_address(ObjectReader &reader);
@@ -194,8 +197,9 @@ void Parser::read_member(ObjectReader &reader, Pool &pool, Names &names, std::ma
 							       {"maintain", MemberStatus::draining},
 							       {"disable", MemberStatus::disabled}}))
 		member.status = *status;
-	reader.unavailable(
-		{"cookie", "backup", "connection_limit", "connection_rate_limit", "recover", "warm_up", "warm_rate"});
+	if (auto limit = reader.integer("connection_limit", 0, HF_CONNECTION_LIMIT_MAX))
+		member.connection_limit = static_cast<uint32_t>(*limit);
+	reader.unavailable({"cookie", "backup", "connection_rate_limit", "recover", "warm_up", "warm_rate"});
 	auto [where, fresh] = endpoints.emplace(fmt::format("{} {}", member.address.text(), member.port),
 						reader.place().mark.line + 1);
 	if (!fresh && member.address != Address())
@@ -228,10 +232,9 @@ void Parser::read_rule(ObjectReader &reader)
 	rule.name = rule_names_.read(reader);
 	if (rule.name.starts_with("LB_PERSIS_"))
 		report(errors_, where, "names that begin with LB_PERSIS_ are those of the predefined rules");
-	reader.unavailable_word("type",
-				{"http-header-hash", "http-request-hash", "cookie-hash", "persistent-cookie",
-				 "passive-cookie", "insert-cookie", "rewrite-cookie", "embedded-cookie",
-				 "radius-attribute", "rdp-cookie", "ssl-session-id", "sip-call-id", "iso8583-bitmap"});
+	reader.unavailable_word("type", {"http-header-hash", "http-request-hash", "cookie-hash", "persistent-cookie",
+					 "passive-cookie", "insert-cookie", "rewrite-cookie", "embedded-cookie",
+					 "rdp-cookie", "ssl-session-id", "iso8583-bitmap"});
 	auto type = reader.word<hf_rule_type>("type", with_words(rule_types()), true);
 	// With an unknown type its settings are not known either: nothing is said about them.
 	if (!type) {
@@ -239,25 +242,100 @@ void Parser::read_rule(ObjectReader &reader)
 		return;
 	}
 	rule.type = *type;
-	if (rule.type == HF_RULE_SOURCE_ADDRESS) {
+	if (keeps_table(rule.type)) {
 		if (auto timeout = reader.integer("timeout", HF_SESSION_TIMEOUT_MIN, HF_SESSION_TIMEOUT_MAX))
 			rule.timeout = static_cast<uint32_t>(*timeout);
+	}
+	if (rule.type == HF_RULE_SOURCE_ADDRESS) {
 		if (auto bits = reader.integer("ipv4_mask_bits", 1, 32))
 			rule.ipv4_mask_bits = static_cast<uint8_t>(*bits);
 		if (auto bits = reader.integer("ipv6_mask_bits", 1, 128))
 			rule.ipv6_mask_bits = static_cast<uint8_t>(*bits);
-		reader.unavailable({"match_across"});
-	} else {
-		for (const char *key : {"timeout", "ipv4_mask_bits", "ipv6_mask_bits", "match_across"}) {
-			if (reader.has(key)) {
-				reader.text(key);
-				reader.error(key,
-					     fmt::format("a rule of type {} keeps no sessions and has no such setting",
-							 word(rule.type)));
-			}
+	}
+	if (rule.type == HF_RULE_SOURCE_ADDRESS || rule.type == HF_RULE_RADIUS_ATTRIBUTE)
+		rule.match_across = reader.boolean("match_across").value_or(false);
+	if (rule.type == HF_RULE_RADIUS_ATTRIBUTE)
+		read_radius(reader, rule);
+	refuse_settings(reader, rule);
+	config_.rules.push_back(rule);
+}
+
+void Parser::read_radius(ObjectReader &reader, Rule &rule)
+{
+	rule.override_connection_limit = reader.boolean("override_connection_limit").value_or(false);
+	if (auto relation = reader.word<hf_relation>("relation", {{"and", HF_RELATION_AND}, {"or", HF_RELATION_OR}}))
+		rule.relation = *relation;
+	reader.each("attributes", [&](ObjectReader &attribute) { read_attribute(attribute, rule); });
+	if (rule.attributes.empty() || rule.attributes.size() > HF_KEYS)
+		reader.error("attributes", fmt::format("{} of them; allowed: 1-{}", rule.attributes.size(),
+						       static_cast<int>(HF_KEYS)));
+}
+
+void Parser::read_attribute(ObjectReader &reader, Rule &rule)
+{
+	const std::string text = reader.text("type", true).value_or("");
+	const char *end = text.data() + text.size();
+	RadiusAttribute attribute;
+	unsigned number = 0;
+
+	if (auto named = radius_number(text)) {
+		number = *named;
+	} else if (const auto [stop, status] = std::from_chars(text.data(), end, number);
+		   !text.empty() && (status != std::errc() || stop != end || number < 1 || number > 255)) {
+		reader.error("type", fmt::format("'{}' is not a RADIUS attribute; allowed: 1-255, or a name as in "
+						 "User-Name",
+						 text));
+		number = 0;
+	}
+	// They are other ones in every packet.
+	for (const auto &[secret, name] :
+	     {std::pair(2U, "User-Password"), {3U, "CHAP-Password"}, {80U, "Message-Authenticator"}}) {
+		if (number == secret)
+			reader.error("type", fmt::format("{} ({}) differs from packet to packet and cannot be a key",
+							 secret, name));
+	}
+	attribute.type = static_cast<uint8_t>(number);
+	const bool vendor = number == radius_vendor_specific;
+	for (const char *key : {"vendor_id", "vendor_type"}) {
+		if (!vendor && reader.has(key)) {
+			reader.text(key);
+			reader.error(key, "belongs to type 26 (Vendor-Specific) only");
 		}
 	}
-	config_.rules.push_back(rule);
+	if (vendor) {
+		attribute.vendor_id = static_cast<uint32_t>(reader.integer("vendor_id", 0, 16777215).value_or(0));
+		attribute.vendor_type = static_cast<uint8_t>(reader.integer("vendor_type", 0, 255).value_or(0));
+		if (!attribute.vendor_id != !attribute.vendor_type)
+			reader.error("vendor_type",
+				     "vendor_id and vendor_type go together; both 0: the whole attribute");
+	}
+	for (const RadiusAttribute &other : rule.attributes) {
+		if (number && other == attribute)
+			reader.error("type", fmt::format("{} is given twice", holdfast::text(attribute)));
+	}
+	rule.attributes.push_back(attribute);
+}
+
+// Settings of other types: named as such.
+void Parser::refuse_settings(ObjectReader &reader, const Rule &rule)
+{
+	const bool address = rule.type == HF_RULE_SOURCE_ADDRESS, radius = rule.type == HF_RULE_RADIUS_ATTRIBUTE;
+
+	for (const auto &[key, known] : {std::pair("timeout", keeps_table(rule.type)),
+					 {"ipv4_mask_bits", address},
+					 {"ipv6_mask_bits", address},
+					 {"match_across", address || radius},
+					 {"override_connection_limit", radius},
+					 {"relation", radius},
+					 {"attributes", radius}}) {
+		if (known || !reader.has(key))
+			continue;
+		reader.forget(key);
+		reader.error(key, keeps_table(rule.type)
+					  ? fmt::format("a rule of type {} has no such setting", word(rule.type))
+					  : fmt::format("a rule of type {} keeps no sessions and has no such setting",
+							word(rule.type)));
+	}
 }
 
 void Parser::read_port(ObjectReader &reader, VirtualServer &server)
@@ -321,9 +399,12 @@ void Parser::read_virtual_server(ObjectReader &reader)
 void Parser::check_references()
 {
 	std::map<std::string, const Pool *> pools;
+	std::map<std::string, const Rule *> rules;
 
 	for (const Pool &pool : config_.pools)
 		pools.emplace(pool.name, &pool);
+	for (const Rule &rule : config_.rules)
+		rules.emplace(rule.name, &rule);
 	for (size_t i = 0; i < config_.virtual_servers.size(); i++) {
 		const VirtualServer &server = config_.virtual_servers[i];
 
@@ -331,6 +412,14 @@ void Parser::check_references()
 			pool_names_.check(places_[i].pool, server.pool);
 		if (places_[i].has_persistence)
 			rule_names_.check(places_[i].persistence, server.persistence);
+		auto rule = rules.find(server.persistence);
+		if (rule != rules.end() && decides_by_datagram(rule->second->type) &&
+		    server.protocol != HF_PROTOCOL_UDP)
+			report(errors_, places_[i].persistence,
+			       fmt::format("a rule of type {} needs protocol udp{}", word(rule->second->type),
+					   rule->second->type == HF_RULE_SIP_CALL_ID
+						   ? "; SIP over TCP is not in this version"
+						   : ""));
 		auto pool = pools.find(server.pool);
 		if (pool == pools.end() || server.address == Address())
 			continue;

@@ -58,6 +58,8 @@ public:
 	// Words and keys that other versions know: named as such when they are met.
 	void unavailable_word(const std::string &key, const std::vector<std::string> &words);
 	void unavailable(const std::vector<std::string> &keys);
+	// A key about which all has been said.
+	void forget(const std::string &key) { known_.push_back(key); }
 
 	// Calls `read` for each element of a sequence of mappings.
 	void each(const std::string &key, const std::function<void(ObjectReader &)> &read);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "control/entries.h"
+#include "control/explain.h"
 #include "datapath/encode.h"
 
 namespace holdfast
@@ -107,6 +108,8 @@ json members_json(Controller &controller)
 			one["address"] = member.address.text();
 			one["port"] = member.port;
 			one["weight"] = member.weight;
+			one["places"] = std::max(0, static_cast<int32_t>(controller.maps().member_connections.get(id)));
+			one["connection_limit"] = member.connection_limit;
 			one["status"] = word(member.status);
 			one["overridden"] = controller.overrides().contains(key);
 			one["next_hop"] = controller.mirror().unresolved().contains(id) ? "unresolved" : "resolved";
@@ -139,9 +142,20 @@ json rules_json(const Controller &controller)
 
 		if (keeps_table(rule.type)) {
 			one["timeout"] = rule.timeout;
+			one["match_across"] = rule.match_across;
+		}
+		if (rule.type == HF_RULE_SOURCE_ADDRESS) {
 			one["ipv4_mask_bits"] = rule.ipv4_mask_bits;
 			one["ipv6_mask_bits"] = rule.ipv6_mask_bits;
 		}
+		if (rule.type == HF_RULE_RADIUS_ATTRIBUTE) {
+			one["override_connection_limit"] = rule.override_connection_limit;
+			one["relation"] = rule.relation == HF_RELATION_OR ? "or" : "and";
+			one["attributes"] = json::array();
+			for (const RadiusAttribute &attribute : rule.attributes)
+				one["attributes"].push_back(text(attribute));
+		}
+		one["decides"] = decides_by_datagram(rule.type) ? "datagram" : "connection";
 		list.push_back(one);
 	}
 	return list;
@@ -178,6 +192,20 @@ json status_json(Controller &controller, const Sweeper &sweeper)
 		{"connections", {{"live", sweeper.connections()}, {"limit", tables.connections / 2}}}};
 }
 
+// Several values of one key stand in lines of their own.
+std::vector<std::string> split_values(const std::string &text)
+{
+	std::vector<std::string> values;
+	size_t start = 0;
+
+	for (size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', start)) {
+		values.push_back(text.substr(start, end - start));
+		start = end + 1;
+	}
+	values.push_back(text.substr(start));
+	return values;
+}
+
 Result<EntryFilter> read_filter(const ApiRequest &request)
 {
 	EntryFilter filter;
@@ -192,7 +220,7 @@ Result<EntryFilter> read_filter(const ApiRequest &request)
 		} else if (name == "member") {
 			filter.member = value;
 		} else if (name == "key") {
-			filter.key = value;
+			filter.key = split_values(value);
 		} else if (name == "limit") {
 			const char *end = value.data() + value.size();
 			const auto [stop, status] = std::from_chars(value.data(), end, filter.limit);
@@ -213,6 +241,28 @@ ApiAnswer later(std::function<Result<json>()> walk)
 			auto body = walk();
 			return body ? answer(*body) : refuse(404, body.error().message());
 		}};
+}
+
+ApiAnswer explain_decision(const Controller &controller, const ApiRequest &request)
+{
+	Question question;
+
+	for (const auto &[name, value] : request.query) {
+		if (name == "virtual_server")
+			question.virtual_server = value;
+		else if (name == "client")
+			question.client = value;
+		else if (name == "message")
+			question.message = bytes_of_hex(value);
+		else
+			return {refuse(400, fmt::format("'{}': allowed are virtual_server, client, message", name)),
+				{}};
+	}
+	if (question.virtual_server.empty() || question.client.empty())
+		return {refuse(400, "virtual_server and client are needed"), {}};
+	if (request.query.contains("message") && !question.message)
+		return {refuse(400, "message: hexadecimal digits, two for each byte, are expected"), {}};
+	return later([snapshot = controller.snapshot(), question] { return explain(snapshot, question); });
 }
 
 } // namespace
@@ -267,6 +317,8 @@ ApiAnswer Api::get(const ApiRequest &request)
 
 	if (auto found = simple.find(request.path); found != simple.end())
 		return {answer(found->second()), {}};
+	if (request.path == "/v1/explain")
+		return explain_decision(controller_, request);
 	if (request.path != "/v1/sessions" && request.path != "/v1/connections")
 		return {refuse(404, fmt::format("there is nothing at {}", request.path)), {}};
 	const bool sessions = request.path == "/v1/sessions";

@@ -70,11 +70,11 @@ const VirtualServer *Snapshot::virtual_server(uint32_t id) const
 	return nullptr;
 }
 
-const Rule *Snapshot::rule_of(const VirtualServer &server) const
+const Rule *Snapshot::rule(const std::string &name) const
 {
-	for (const Rule &rule : config.rules) {
-		if (rule.name == server.persistence)
-			return &rule;
+	for (const Rule &one : config.rules) {
+		if (one.name == name)
+			return &one;
 	}
 	return nullptr;
 }
@@ -96,6 +96,10 @@ Result<void> Controller::start()
 	if (!ids)
 		return ids.error();
 	ids_ = *ids == Ids{} && maps_->adopted() ? ids_from_maps() : *ids;
+	auto key = state_.digest_key(maps_->installation.find(0));
+	if (!key)
+		return key.error();
+	digest_key_ = *key;
 	if (auto applied = state_.applied()) {
 		applied_ = *applied;
 	} else {
@@ -147,6 +151,7 @@ Result<ApplyReport> Controller::write(const Config &config, const std::function<
 
 	if (!image)
 		return image.error();
+	std::copy(digest_key_.begin(), digest_key_.end(), image->digest_key);
 	if (auto fits = check_fit(*maps_, *image); !fits)
 		return fits.error();
 	if (auto saved = state_.save_ids(ids); !saved)
@@ -217,6 +222,9 @@ Result<void> Controller::attach(const Config &config)
 			return Error(fmt::format("interface {}: there is no such interface in this network namespace",
 						 interface.name));
 	}
+	const std::string stages = options_.pin_directory + "/stages";
+	if (auto pinned = programs_->pin_stages(stages); !pinned)
+		return pinned.error();
 	std::vector<Attachment> attachments;
 	for (const Interface &interface : config.interfaces) {
 		auto attached = attach_interface(*programs_, interface, options_.pin_directory);
@@ -246,6 +254,7 @@ Result<void> Controller::attach(const Config &config)
 			log_info("interface {}: detached", name);
 		}
 	}
+	programs_->unpin_other_stages(stages);
 	attachments_ = std::move(attachments);
 	// Native XDP cannot send on a generic interface; among generic ones it can.
 	mirror_->set_xdp_interfaces(native.empty() ? std::move(generic) : std::move(native));

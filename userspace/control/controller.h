@@ -17,6 +17,7 @@
 #include "datapath/attach.h"
 #include "datapath/maps.h"
 #include "nexthop/mirror.h"
+#include "persist/message.h"
 #include "reconcile/ids.h"
 
 namespace holdfast
@@ -34,7 +35,8 @@ using ApplyResult = std::variant<ApplyReport, ConfigErrors>;
 
 // Which sessions or connections are meant. Empty fields match everything.
 struct EntryFilter {
-	std::string virtual_server, rule, member, key;
+	std::string virtual_server, rule, member;
+	std::vector<std::string> key; // readable: several where several values make one
 	uint64_t limit = 1000;
 };
 
@@ -43,9 +45,11 @@ struct Snapshot {
 	const Maps *maps = nullptr;
 	Ids ids;
 	Config config;
+	DigestKey digest_key{};
 
 	const VirtualServer *virtual_server(uint32_t id) const;
-	const Rule *rule_of(const VirtualServer &server) const;
+	const Rule *rule_of(const VirtualServer &server) const { return rule(server.persistence); }
+	const Rule *rule(const std::string &name) const;
 };
 
 struct Rates {
@@ -82,7 +86,7 @@ public:
 	// Once a second: for rates.
 	void sample();
 
-	Snapshot snapshot() const { return {maps_.get(), ids_, effective()}; }
+	Snapshot snapshot() const { return {maps_.get(), ids_, effective(), digest_key_}; }
 	Config effective() const { return with_overrides(config_, overrides_); }
 	const Config &configured() const { return config_; }
 	const MemberOverrides &overrides() const { return overrides_; }
@@ -119,6 +123,7 @@ private:
 	std::vector<Attachment> attachments_;
 	bool hairpin_by_redirect_ = false;
 	Ids ids_;
+	DigestKey digest_key_{};
 	Config config_;
 	MemberOverrides overrides_;
 	std::string applied_;

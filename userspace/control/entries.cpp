@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "control/entries.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 #include "datapath/encode.h"
@@ -17,7 +18,8 @@ using nlohmann::json;
 struct Wanted {
 	uint32_t virtual_server = 0, member = 0; // 0: any
 	std::string rule;
-	std::optional<Address> key;
+	std::vector<std::string> key;
+	std::optional<Address> client; // the key, where it is an address
 	uint64_t limit = 0;
 };
 
@@ -38,23 +40,10 @@ Result<Wanted> resolve(const Snapshot &snapshot, const EntryFilter &filter)
 	}
 	if (!filter.rule.empty() && !snapshot.ids.rules.find(filter.rule))
 		return Error(fmt::format("there is no rule '{}'", filter.rule));
-	if (!filter.key.empty()) {
-		wanted.key = Address::parse(filter.key);
-		if (!wanted.key)
-			return Error(fmt::format("'{}' is not an address", filter.key));
-	}
+	wanted.key = filter.key;
+	if (filter.key.size() == 1)
+		wanted.client = Address::parse(filter.key[0]);
 	return wanted;
-}
-
-Address masked(const Address &address, const Rule &rule)
-{
-	std::array<uint8_t, 16> bytes = address.bytes();
-	const int first = address.is_ipv4() ? 96 : 0;
-	const int bits = address.is_ipv4() ? rule.ipv4_mask_bits : rule.ipv6_mask_bits;
-
-	for (int bit = first + bits; bit < 128; bit++)
-		bytes[static_cast<size_t>(bit / 8)] &= static_cast<uint8_t>(~(0x80 >> bit % 8));
-	return Address(bytes);
 }
 
 std::string or_number(const std::string &name, uint32_t id)
@@ -68,21 +57,60 @@ uint32_t age(uint32_t now, uint32_t then)
 	return now > then ? now - then : 0;
 }
 
+// What a scope stands for, and the keys in it that were asked for.
 struct SessionView {
-	const VirtualServer *server;
-	const Rule *rule;
+	const Rule *rule = nullptr;
+	std::string scope;           // the virtual server's name, or "RULE@POOL"
+	uint32_t virtual_server = 0; // 0: several
+	std::vector<SessionKey> keys;
 };
+
+SessionView view_scope(const Snapshot &snapshot, const Wanted &wanted, uint32_t scope)
+{
+	SessionView view;
+
+	if (scope & HF_SCOPE_ACROSS) {
+		const std::string rule = snapshot.ids.rules.name((scope & ~HF_SCOPE_ACROSS) >> HF_SCOPE_RULE_SHIFT);
+
+		view.rule = snapshot.rule(rule);
+		view.scope = rule + "@" + snapshot.ids.pools.name(scope & HF_SCOPE_POOL_MASK);
+	} else if (const VirtualServer *server = snapshot.virtual_server(scope)) {
+		view.rule = snapshot.rule_of(*server);
+		view.scope = server->name;
+		view.virtual_server = scope;
+	}
+	if (view.rule && !wanted.key.empty()) {
+		// A value that this rule cannot have is no error: another rule may have it.
+		if (auto keys = keys_of_values(wanted.key, *view.rule, snapshot.digest_key))
+			view.keys = *keys;
+	}
+	return view;
+}
+
+// A digest is written in hexadecimal: also that is a way to name a key.
+std::string key_text(const hf_session_key &key)
+{
+	return key.kind == HF_SESSION_ADDRESS ? Address(key.key).text()
+					      : hex({reinterpret_cast<const char *>(key.key), sizeof(key.key)});
+}
 
 bool matches(const Wanted &wanted, const SessionView &view, const hf_session_key &key, const hf_session &session)
 {
-	if (wanted.virtual_server && key.scope != wanted.virtual_server)
+	SessionKey bytes;
+
+	if (key.kind != session_kind(view.rule->type))
+		return false; // of the rule's former type
+	if (wanted.virtual_server && view.virtual_server != wanted.virtual_server)
 		return false;
 	if (wanted.member && session.member != wanted.member)
 		return false;
-	if (!wanted.rule.empty() && (!view.rule || view.rule->name != wanted.rule))
+	if (!wanted.rule.empty() && view.rule->name != wanted.rule)
 		return false;
-	// A client's address finds the session of its network, whatever the mask.
-	return !wanted.key || (view.rule && masked(*wanted.key, *view.rule) == Address(key.key));
+	if (wanted.key.empty())
+		return true;
+	std::copy(std::begin(key.key), std::end(key.key), bytes.begin());
+	return std::find(view.keys.begin(), view.keys.end(), bytes) != view.keys.end() ||
+	       (wanted.key.size() == 1 && wanted.key[0] == key_text(key));
 }
 
 Result<void>
@@ -93,12 +121,10 @@ each_session(const Snapshot &snapshot, const Wanted &wanted,
 	const uint32_t now = snapshot.maps->now();
 
 	return snapshot.maps->sessions.each([&](const hf_session_key &key, const hf_session &session) {
-		auto [view, fresh] = views.try_emplace(key.scope);
+		auto view = views.find(key.scope);
 
-		if (fresh) {
-			view->second.server = snapshot.virtual_server(key.scope);
-			view->second.rule = view->second.server ? snapshot.rule_of(*view->second.server) : nullptr;
-		}
+		if (view == views.end())
+			view = views.emplace(key.scope, view_scope(snapshot, wanted, key.scope)).first;
 		// What has expired is gone, swept or not.
 		if (session.last_seen == HF_SESSION_DEAD || !view->second.rule ||
 		    age(now, session.last_seen) > view->second.rule->timeout ||
@@ -144,9 +170,9 @@ Result<json> list_sessions(const Snapshot &snapshot, const EntryFilter &filter)
 			const uint32_t idle = age(now, session.last_seen);
 
 			list.push_back(
-				{{"virtual_server", view.server->name},
+				{{"virtual_server", view.scope},
 				 {"rule", view.rule->name},
-				 {"key", Address(key.key).text()},
+				 {"key", key_text(key)},
 				 {"member", or_number(snapshot.ids.members.name(session.member), session.member)},
 				 {"age", age(now, session.created)},
 				 {"idle", idle},
@@ -188,13 +214,15 @@ Result<json> list_connections(const Snapshot &snapshot, const EntryFilter &filte
 
 	if (!wanted)
 		return wanted.error();
+	if (!wanted->key.empty() && !wanted->client)
+		return Error(fmt::format("'{}' is not an address", wanted->key[0]));
 	const uint32_t now = snapshot.maps->now();
 	auto walked = snapshot.maps->connections.each([&](const hf_flow_key &key, const hf_connection &connection) {
 		// The forward direction stands for both.
 		if (connection.flags & HF_CONNECTION_REPLY ||
 		    (wanted->virtual_server && connection.virtual_server != wanted->virtual_server) ||
 		    (wanted->member && connection.member != wanted->member) ||
-		    (wanted->key && *wanted->key != Address(key.source)) || matched++ >= wanted->limit)
+		    (wanted->client && *wanted->client != Address(key.source)) || matched++ >= wanted->limit)
 			return true;
 		list.push_back(
 			{{"virtual_server", or_number(snapshot.ids.virtual_servers.name(connection.virtual_server),

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "control/state_directory.h"
 
+#include <cinttypes>
+#include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <sys/file.h>
+#include <sys/random.h>
 
 #include "util/file.h"
 #include "util/log.h"
@@ -92,6 +95,32 @@ Result<Ids> StateDirectory::ids() const
 	if (!ids)
 		return ids.error().in(path);
 	return ids;
+}
+
+Result<DigestKey> StateDirectory::digest_key(const std::optional<hf_installation> &pinned) const
+{
+	const std::string path = path_ + "/secret";
+	DigestKey key{};
+
+	if (std::filesystem::exists(path)) {
+		auto text = read_file(path);
+
+		if (!text)
+			return text.error();
+		if (std::sscanf(text->c_str(), "%16" SCNx64 "%16" SCNx64, &key[0], &key[1]) != 2)
+			return Error(
+				fmt::format("{}: is not 32 hexadecimal digits; without it, sessions by key are lost: "
+					    "remove the file to start with a new one",
+					    path));
+		return key;
+	}
+	if (pinned && (pinned->digest_key[0] || pinned->digest_key[1]))
+		key = {pinned->digest_key[0], pinned->digest_key[1]};
+	else if (::getrandom(key.data(), sizeof(key), 0) != sizeof(key))
+		return Error::system("random numbers", errno);
+	if (auto saved = write_file(path, fmt::format("{:016x}{:016x}\n", key[0], key[1])); !saved)
+		return saved.error();
+	return key;
 }
 
 Result<void> StateDirectory::save_applied(const std::string &yaml) const

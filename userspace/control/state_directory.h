@@ -8,6 +8,7 @@
 #include <string>
 
 #include "model/model.h"
+#include "persist/message.h"
 #include "reconcile/ids.h"
 #include "util/fd.h"
 #include "util/result.h"
@@ -24,6 +25,9 @@ public:
 	std::optional<std::string> applied() const;
 	Result<MemberOverrides> overrides() const;
 	Result<Ids> ids() const;
+	// The secret of the sessions' keys: made at the first start, mode 0600. One that
+	// was lost is taken from `pinned`, the maps of the running installation.
+	Result<DigestKey> digest_key(const std::optional<hf_installation> &pinned) const;
 
 	Result<void> save_applied(const std::string &yaml) const;
 	Result<void> save_overrides(const MemberOverrides &overrides) const;

@@ -30,13 +30,14 @@ hf_service_key encode_service_key(const Address &address, uint16_t port, hf_prot
 	return key;
 }
 
-hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t rule)
+hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t rule, hf_rule_type type)
 {
 	hf_virtual_server value{};
 
 	value.pool = pool;
 	value.rule = rule;
 	value.idle_timeout = server.idle_timeout;
+	value.parser = decides_by_datagram(type) ? static_cast<uint8_t>(type) : 0;
 	value.method = static_cast<uint8_t>(server.method);
 	value.forwarding = static_cast<uint8_t>(server.forwarding);
 	copy_name(value.name, server.name);
@@ -51,6 +52,20 @@ hf_rule encode(const Rule &rule)
 	value.type = static_cast<uint8_t>(rule.type);
 	value.ipv4_mask_bits = rule.ipv4_mask_bits;
 	value.ipv6_mask_bits = rule.ipv6_mask_bits;
+	value.flags = static_cast<uint8_t>((rule.match_across ? HF_RULE_MATCH_ACROSS : 0) |
+					   (rule.override_connection_limit ? HF_RULE_OVERRIDE_CONNECTION_LIMIT : 0));
+	value.relation = static_cast<uint8_t>(rule.relation);
+	for (size_t i = 0; i < rule.attributes.size() && i < HF_KEYS; i++) {
+		const RadiusAttribute &attribute = rule.attributes[i];
+		const RadiusType type = radius_type(attribute.type);
+
+		// A vendor's part may be of any length.
+		value.attributes[i] = {.vendor_id = attribute.vendor_id,
+				       .type = attribute.type,
+				       .vendor_type = attribute.vendor_type,
+				       .shortest = attribute.vendor_id ? uint8_t{1} : type.shortest,
+				       .longest = type.longest};
+	}
 	copy_name(value.name, rule.name);
 	return value;
 }
@@ -76,6 +91,7 @@ hf_member encode(const Member &member, uint32_t pool)
 	value.port = to_network(member.port);
 	value.state = encode(member.status);
 	value.pool = pool;
+	value.connection_limit = member.connection_limit;
 	copy_name(value.name, member.name);
 	return value;
 }

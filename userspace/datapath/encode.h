@@ -22,7 +22,8 @@ inline uint16_t from_network(uint16_t port)
 }
 
 hf_service_key encode_service_key(const Address &address, uint16_t port, hf_protocol protocol);
-hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t rule);
+// `type` is that of the rule.
+hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t rule, hf_rule_type type);
 hf_rule encode(const Rule &rule);
 hf_member encode(const Member &member, uint32_t pool);
 hf_member_state encode(MemberStatus status);

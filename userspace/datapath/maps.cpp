@@ -172,6 +172,9 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 	bpf_map__set_max_entries(bpf->maps.connections, tables.connections);
 	bpf_map__set_max_entries(bpf->maps.members, tables.members);
 	bpf_map__set_max_entries(bpf->maps.member_counters, tables.members);
+	bpf_map__set_max_entries(bpf->maps.member_connections, tables.members);
+	bpf_map__set_max_entries(bpf->maps.member_connections_found, tables.members);
+	bpf_map__set_max_entries(bpf->maps.member_services, tables.members);
 	bpf_map__set_max_entries(bpf->maps.selection, tables.selection);
 	// An address has an entry of its own, and one more for its port ranges.
 	bpf_map__set_max_entries(bpf->maps.virtual_servers, 3 * tables.virtual_servers);
@@ -226,6 +229,9 @@ Result<void> Maps::view()
 	array(pools, all.pools);
 	array(members, all.members);
 	array(selection, all.selection);
+	hash(member_services, all.member_services);
+	array(member_connections, all.member_connections);
+	array(member_connections_found, all.member_connections_found);
 	array(addresses, all.addresses);
 	array(next_hops, all.next_hops);
 	hash(virtual_servers, all.virtual_servers);
@@ -236,6 +242,8 @@ Result<void> Maps::view()
 	hash(embryonic_connections, all.embryonic_connections);
 	hash(sessions, all.sessions);
 	hash(embryonic_sessions, all.embryonic_sessions);
+	hash(embryonic_keys, all.embryonic_keys);
+	hash(fragments, all.fragments);
 	reasons = {bpf_map__fd(all.reasons), cpus};
 	virtual_server_counters = {bpf_map__fd(all.virtual_server_counters), cpus};
 	member_counters = {bpf_map__fd(all.member_counters), cpus};

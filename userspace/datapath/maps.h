@@ -57,6 +57,9 @@ public:
 	MappedArray<hf_pool> pools;
 	MappedArray<hf_member> members;
 	MappedArray<uint32_t> selection;
+	HashMap<hf_service_key, hf_member_service> member_services;
+	MappedArray<uint32_t> member_connections;
+	MappedArray<uint32_t> member_connections_found; // by the last sweep
 	MappedArray<hf_address_filter> addresses;
 	MappedArray<hf_next_hop> next_hops;
 	HashMap<hf_next_hop_key, uint32_t> next_hop_index;
@@ -66,6 +69,8 @@ public:
 	HashMap<hf_flow_key, hf_embryonic_connection> embryonic_connections;
 	HashMap<hf_session_key, hf_session> sessions;
 	HashMap<hf_session_key, hf_session> embryonic_sessions;
+	HashMap<hf_flow_key, hf_keys> embryonic_keys;
+	HashMap<hf_fragment_key, hf_fragment> fragments;
 	CounterArray<uint64_t> reasons;
 	CounterArray<hf_traffic> virtual_server_counters;
 	CounterArray<hf_traffic> member_counters;

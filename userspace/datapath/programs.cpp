@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "datapath/programs.h"
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <cstdlib>
+#include <filesystem>
+#include <fmt/format.h>
+#include <set>
 
 #include "holdfast_tc.skel.h"
 #include "holdfast_xdp.skel.h"
@@ -12,7 +17,8 @@ namespace holdfast
 namespace
 {
 
-// Every map of `object` is the one of the same name in `maps`.
+// Every map of `object` is the one of the same name in `maps`; what is not there
+// is private to the programs.
 Result<void> share_maps(bpf_object *object, const Maps &maps)
 {
 	bpf_map *map = nullptr;
@@ -23,9 +29,7 @@ Result<void> share_maps(bpf_object *object, const Maps &maps)
 			continue;
 		const bpf_map *shared = bpf_object__find_map_by_name(maps.object(), bpf_map__name(map));
 
-		if (!shared)
-			return Error(std::string("no map ") + bpf_map__name(map));
-		if (bpf_map__reuse_fd(map, bpf_map__fd(shared)))
+		if (shared && bpf_map__reuse_fd(map, bpf_map__fd(shared)))
 			return Error::system(bpf_map__name(map), errno);
 	}
 	return {};
@@ -63,6 +67,48 @@ int Programs::xdp() const
 int Programs::tc() const
 {
 	return bpf_program__fd(skeletons_->tc->progs.holdfast_tc);
+}
+
+// A program array is emptied when the last descriptor or pin of it is gone, also
+// while programs use it: each load pins its own, under a name of its own.
+Result<void> Programs::pin_stages(const std::string &directory) const
+{
+	std::error_code error;
+
+	std::filesystem::create_directories(directory, error);
+	for (const auto &[hook, map] :
+	     {std::pair("xdp", skeletons_->xdp->maps.stages), {"tc", skeletons_->tc->maps.stages}}) {
+		bpf_map_info info{};
+		uint32_t length = sizeof(info);
+
+		if (bpf_obj_get_info_by_fd(bpf_map__fd(map), &info, &length))
+			return Error::system("stages", errno);
+		const std::string path = fmt::format("{}/{}-{}", directory, hook, info.id);
+		if (!std::filesystem::exists(path, error) && bpf_obj_pin(bpf_map__fd(map), path.c_str()))
+			return Error::system(path, errno);
+	}
+	return {};
+}
+
+void Programs::unpin_other_stages(const std::string &directory) const
+{
+	std::set<uint32_t> ours;
+	std::error_code error;
+
+	for (const bpf_map *map : {skeletons_->xdp->maps.stages, skeletons_->tc->maps.stages}) {
+		bpf_map_info info{};
+		uint32_t length = sizeof(info);
+
+		if (!bpf_obj_get_info_by_fd(bpf_map__fd(map), &info, &length))
+			ours.insert(info.id);
+	}
+	for (const auto &entry : std::filesystem::directory_iterator(directory, error)) {
+		const std::string name = entry.path().filename();
+		const auto id = static_cast<uint32_t>(std::strtoul(name.c_str() + name.find('-') + 1, nullptr, 10));
+
+		if (!ours.contains(id))
+			std::filesystem::remove(entry.path(), error);
+	}
 }
 
 Result<std::unique_ptr<Programs>> Programs::load(const Maps &maps, const ProgramOptions &options)

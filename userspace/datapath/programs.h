@@ -26,6 +26,11 @@ public:
 	int xdp() const;
 	int tc() const;
 
+	// The programs that the two above reach by tail call, kept by pins in `directory`.
+	// Pin before attaching; unpin those of earlier loads when nothing runs them.
+	Result<void> pin_stages(const std::string &directory) const;
+	void unpin_other_stages(const std::string &directory) const;
+
 private:
 	struct Skeletons;
 

@@ -3,13 +3,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <vector>
 
 #include "util/log.h"
 
 namespace holdfast
 {
 
-Sweeper::Sweeper(const Maps &maps) : maps_(maps), thread_([this] { run(); }) {}
+Sweeper::Sweeper(Maps &maps) : maps_(maps), thread_([this] { run(); }) {}
 
 Sweeper::~Sweeper()
 {
@@ -19,6 +20,32 @@ Sweeper::~Sweeper()
 	}
 	wake_.notify_all();
 	thread_.join();
+}
+
+// The members' connections, counted anew: an entry that the kernel's LRU evicts
+// takes its member's place with it. What is begun or closed during the walk may or
+// may not have been met: only what lies outside of both ends is an error.
+Result<hf_sweep> Sweeper::count_places()
+{
+	const uint32_t size = maps_.member_connections.size();
+	std::vector<int32_t> before(size);
+
+	for (uint32_t id = 0; id < size; id++) {
+		before[id] = static_cast<int32_t>(maps_.member_connections.get(id));
+		maps_.member_connections_found.set(id, 0);
+	}
+	auto swept = maps_.sweep_connections(HF_SWEEP_EXPIRED);
+	for (uint32_t id = 0; swept && id < size; id++) {
+		const auto found = static_cast<int32_t>(maps_.member_connections_found.get(id));
+		const auto after = static_cast<int32_t>(maps_.member_connections.get(id));
+		const auto [least, most] = std::minmax(before[id], after);
+		const int32_t error = found < least ? found - least : found > most ? found - most : 0;
+
+		if (error)
+			std::atomic_ref<uint32_t>(*maps_.member_connections.live(id))
+				.fetch_add(static_cast<uint32_t>(error));
+	}
+	return swept;
 }
 
 void Sweeper::run()
@@ -32,7 +59,7 @@ void Sweeper::run()
 
 		lock.unlock();
 		auto sessions = maps_.sweep_sessions(HF_SWEEP_EXPIRED);
-		auto connections = maps_.sweep_connections(HF_SWEEP_EXPIRED);
+		auto connections = count_places();
 
 		if (sessions && connections) {
 			sessions_ = sessions->alive;

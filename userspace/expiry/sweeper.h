@@ -19,7 +19,7 @@ class Sweeper
 public:
 	// Starts at once; stops with the object. Walks once a second, and less often
 	// where the tables are large: at most 2 % of one CPU.
-	explicit Sweeper(const Maps &maps);
+	explicit Sweeper(Maps &maps);
 	~Sweeper();
 	Sweeper(const Sweeper &) = delete;
 	Sweeper &operator=(const Sweeper &) = delete;
@@ -32,8 +32,9 @@ public:
 
 private:
 	void run();
+	Result<hf_sweep> count_places();
 
-	const Maps &maps_;
+	Maps &maps_;
 	std::atomic<uint64_t> sessions_ = 0, connections_ = 0, sessions_expired_ = 0;
 	std::mutex mutex_;
 	std::condition_variable wake_;

@@ -32,6 +32,7 @@ const std::vector<Rule> &predefined_rules()
 		{.name = "LB_PERSIS_SRC_ADDR", .type = HF_RULE_SOURCE_ADDRESS},
 		{.name = "LB_PERSIS_HASH_SRC_ADDR", .type = HF_RULE_SOURCE_ADDRESS_HASH},
 		{.name = "LB_PERSIS_HASH_SRC_ADDR_PORT", .type = HF_RULE_SOURCE_ADDRESS_PORT_HASH},
+		{.name = "LB_PERSIS_SIP_CALL_ID", .type = HF_RULE_SIP_CALL_ID},
 	};
 
 	return rules;
@@ -76,6 +77,12 @@ const char *word(hf_rule_type type)
 		return "source-address-hash";
 	case HF_RULE_SOURCE_ADDRESS_PORT_HASH:
 		return "source-address-port-hash";
+	case HF_RULE_SIP_CALL_ID:
+		return "sip-call-id";
+	case HF_RULE_RADIUS_ATTRIBUTE:
+		return "radius-attribute";
+	case HF_RULE_TYPES:
+		break;
 	}
 	return "?";
 }
@@ -98,7 +105,8 @@ const char *word(hf_forwarding)
 const std::vector<hf_rule_type> &rule_types()
 {
 	static const std::vector<hf_rule_type> types = {HF_RULE_SOURCE_ADDRESS, HF_RULE_SOURCE_ADDRESS_HASH,
-							HF_RULE_SOURCE_ADDRESS_PORT_HASH};
+							HF_RULE_SOURCE_ADDRESS_PORT_HASH, HF_RULE_SIP_CALL_ID,
+							HF_RULE_RADIUS_ATTRIBUTE};
 
 	return types;
 }
@@ -112,7 +120,12 @@ const std::vector<hf_forwarding> &forwardings()
 
 bool keeps_table(hf_rule_type type)
 {
-	return type == HF_RULE_SOURCE_ADDRESS;
+	return type == HF_RULE_SOURCE_ADDRESS || decides_by_datagram(type);
+}
+
+bool decides_by_datagram(hf_rule_type type)
+{
+	return type == HF_RULE_SIP_CALL_ID || type == HF_RULE_RADIUS_ATTRIBUTE;
 }
 
 } // namespace holdfast

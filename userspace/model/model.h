@@ -11,6 +11,7 @@
 
 #include "holdfast/abi.h"
 #include "model/address.h"
+#include "model/radius.h"
 
 namespace holdfast
 {
@@ -43,6 +44,7 @@ struct Member {
 	uint16_t port = 0; // 0: the port that the client used
 	uint32_t weight = 1;
 	MemberStatus status = MemberStatus::enabled;
+	uint32_t connection_limit = 0; // 0: none
 
 	bool operator==(const Member &) const = default;
 };
@@ -57,9 +59,13 @@ struct Pool {
 struct Rule {
 	std::string name;
 	hf_rule_type type = HF_RULE_SOURCE_ADDRESS;
-	uint32_t timeout = HF_SESSION_TIMEOUT_DEFAULT; // source-address only
-	uint8_t ipv4_mask_bits = 32;
+	uint32_t timeout = HF_SESSION_TIMEOUT_DEFAULT; // types that keep a table
+	uint8_t ipv4_mask_bits = 32;                   // source-address
 	uint8_t ipv6_mask_bits = 128;
+	bool match_across = false;              // source-address, radius-attribute
+	bool override_connection_limit = false; // radius-attribute
+	hf_relation relation = HF_RELATION_AND;
+	std::vector<RadiusAttribute> attributes;
 
 	bool operator==(const Rule &) const = default;
 };
@@ -126,5 +132,8 @@ const std::vector<hf_forwarding> &forwardings();
 
 // All rule types that keep a table; the others are stateless hashes.
 bool keeps_table(hf_rule_type type);
+
+// Rule types that read datagrams and decide each one by itself: for UDP only.
+bool decides_by_datagram(hf_rule_type type);
 
 } // namespace holdfast

@@ -74,14 +74,38 @@ Result<void> add_pool(Image &image, const Pool &pool, bool by_hash, const TableS
 	return {};
 }
 
+// A SIP server also begins: what it sends from its service's port leaves with the
+// address of the first virtual server, in the order of the file, that has it.
+void add_member_services(Image &image, const Config &config, const VirtualServer &server, uint32_t id, const Ids &ids)
+{
+	for (const Pool &pool : config.pools) {
+		if (pool.name != server.pool)
+			continue;
+		for (const Member &member : pool.members) {
+			hf_member_service service{};
+
+			std::copy(server.address.bytes().begin(), server.address.bytes().end(), service.address);
+			// A member without a port speaks from the virtual server's own one.
+			service.port = member.port ? to_network(server.first_port) : uint16_t{0};
+			service.virtual_server = static_cast<uint16_t>(id);
+			service.member = ids.members.find(member_key(pool.name, member.name));
+			image.member_services.emplace(
+				bytes_of(encode_service_key(member.address, member.port, server.protocol)), service);
+		}
+	}
+}
+
 } // namespace
 
 Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids)
 {
 	std::map<std::pair<Address, hf_protocol>, std::vector<hf_port_range>> ranges;
+	std::map<std::string, hf_rule_type> types;
 	Image image;
 
 	encode_hash_seed(config.hash_seed, image.hash_key);
+	for (const Rule &rule : config.rules)
+		types.emplace(rule.name, rule.type);
 	for (const Rule &rule : config.rules) {
 		const uint32_t id = ids.rules.acquire(rule.name, HF_POOLS);
 
@@ -99,8 +123,12 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 
 		if (!id)
 			return no_room("virtual server", sizes.virtual_servers);
+		auto rule = types.find(server.persistence);
+		const hf_rule_type type = rule == types.end() ? HF_RULE_NONE : rule->second;
 		image.virtual_servers[id] =
-			encode(server, ids.pools.find(server.pool), ids.rules.find(server.persistence));
+			encode(server, ids.pools.find(server.pool), ids.rules.find(server.persistence), type);
+		if (type == HF_RULE_SIP_CALL_ID)
+			add_member_services(image, config, server, id, ids);
 		image.addresses[address_filter_slot(server.address)] |= HF_ADDRESS_VIRTUAL;
 		image.services[bytes_of(encode_service_key(server.address, 0, hf_protocol{}))] = 0;
 		if (server.first_port == server.last_port)

@@ -38,7 +38,10 @@ struct Image {
 	std::map<std::vector<uint8_t>, uint32_t> services;
 	std::vector<RangeImage> ranges;
 	std::map<uint16_t, uint8_t> addresses; // slots of the filter that are not 0
+	// The services of members that may begin to speak themselves. By the bytes of hf_service_key.
+	std::map<std::vector<uint8_t>, hf_member_service> member_services;
 	__u64 hash_key[2] = {};
+	__u64 digest_key[2] = {}; // filled in by whoever keeps the secret
 };
 
 // Gives numbers to names that have none. `sizes` are those of the maps.

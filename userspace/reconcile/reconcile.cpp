@@ -57,6 +57,7 @@ private:
 	void write_members(bool final_states);
 	void write_tables(bool empty_ones);
 	Result<void> write_services();
+	Result<void> write_member_services();
 	void write_addresses(bool clear);
 	Result<void> drop_moved();
 
@@ -263,6 +264,41 @@ Result<void> Reconciler::write_services()
 	return {};
 }
 
+Result<void> Reconciler::write_member_services()
+{
+	std::map<std::vector<uint8_t>, hf_member_service> have;
+
+	auto read = maps_.member_services.each([&](const hf_service_key &key, const hf_member_service &service) {
+		const auto *bytes = reinterpret_cast<const uint8_t *>(&key);
+
+		have.emplace(std::vector<uint8_t>(bytes, bytes + sizeof(key)), service);
+		return true;
+	});
+	if (!read)
+		return read;
+	for (const auto &[bytes, service] : image_.member_services) {
+		auto there = have.find(bytes);
+		hf_service_key key{};
+
+		std::memcpy(&key, bytes.data(), sizeof(key));
+		if (there == have.end() || std::memcmp(&there->second, &service, sizeof(service)) != 0) {
+			if (auto set = maps_.member_services.set(key, service); !set)
+				return set;
+			report_.writes++;
+		}
+		if (there != have.end())
+			have.erase(there);
+	}
+	for (const auto &entry : have) {
+		hf_service_key key{};
+
+		std::memcpy(&key, entry.first.data(), sizeof(key));
+		maps_.member_services.erase(key);
+		report_.writes++;
+	}
+	return {};
+}
+
 // Bits are set before anything needs them, and cleared when nothing does.
 void Reconciler::write_addresses(bool clear)
 {
@@ -304,7 +340,10 @@ Result<void> Reconciler::plan()
 
 Result<ReconcileReport> Reconciler::write()
 {
-	const hf_installation installation{HF_ABI_VERSION, 0, {image_.hash_key[0], image_.hash_key[1]}};
+	const hf_installation installation{HF_ABI_VERSION,
+					   0,
+					   {image_.hash_key[0], image_.hash_key[1]},
+					   {image_.digest_key[0], image_.digest_key[1]}};
 
 	if (auto set = maps_.installation.set(0, installation); !set)
 		return set.error();
@@ -321,6 +360,8 @@ Result<ReconcileReport> Reconciler::write()
 	write_tables(false);
 	write_all(maps_.virtual_server_settings, image_.virtual_servers);
 	if (auto written = write_services(); !written)
+		return written.error();
+	if (auto written = write_member_services(); !written)
 		return written.error();
 	write_tables(true);
 	write_members(true);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The contract of every parser: bytes in; key(s), none, or "need more" out.
+ *
+ * A parser is a function of a message and its rule, and a program of its own
+ * (stages.h). It writes digests into message->keys and answers with an outcome;
+ * it knows nothing of sessions, members and packets, as they know nothing of its
+ * protocol. Its work has a limit, and reaching that is an outcome, too. A plain
+ * implementation in userspace/persist must come to the same answer for any bytes.
+ *
+ * How the verifier is kept content: functions with loops are global, so that each
+ * is walked once, by itself, and not again with every state in which it is called;
+ * and a loop compares a distance, not the place itself, about which the verifier
+ * would otherwise learn something new in every round.
+ */
+#pragma once
+
+#include "../maps.h"
+#include "holdfast/siphash.h"
+
+/* Reading a whole word at any place that MESSAGE_MASK allows stays within the buffer. */
+#define MESSAGE_MASK (HF_MESSAGE_BYTES - 1)
+#define MESSAGE_SLACK 16
+
+struct message {
+	__u32 available; /* bytes that are here */
+	__u32 length;    /* of the whole message */
+	bool answer;     /* out: to a request of the other side, so not for balancing */
+	__u8 pad[7];
+	struct hf_siphash_state digest;
+	struct hf_keys keys;
+	/* After the last byte there are 16 zeros. */
+	__u8 bytes[HF_MESSAGE_BYTES + MESSAGE_SLACK];
+};
+
+static __always_inline __u8 message_byte(const struct message *message, __u32 offset)
+{
+	return message->bytes[offset & MESSAGE_MASK];
+}
+
+/* 8 bytes, the first one lowest. */
+static __always_inline __u64 message_word(const struct message *message, __u32 offset)
+{
+	return *(const __u64 *)(message->bytes + (offset & MESSAGE_MASK));
+}
+
+/* Bytes from `at` to the end of those that are here. */
+static __always_inline __s32 message_left(const struct message *message, __u32 at)
+{
+	return (__s32)(message->available - at);
+}
+
+/* A bit (0x80) in each byte of the word that is zero; of those, only the lowest one can be relied on. */
+static __always_inline __u64 word_zero_bytes(__u64 word)
+{
+	return (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+}
+
+/* Likewise, in each byte that is `c`. */
+static __always_inline __u64 word_find(__u64 word, __u8 c)
+{
+	return word_zero_bytes(word ^ (0x0101010101010101ULL * c));
+}
+
+/* Likewise, in each byte that is less than `limit` (at most 0x80). */
+static __always_inline __u64 word_find_less(__u64 word, __u8 limit)
+{
+	return (word - 0x0101010101010101ULL * limit) & ~word & 0x8080808080808080ULL;
+}
+
+/* The number (0-7) of the byte of the lowest bit; `found` is not 0. */
+static __always_inline __u32 word_first(__u64 found)
+{
+	/* Below the bit, one in each byte up to its own: their sum, in the highest byte, is one too many. */
+	return ((((found & -found) - 1) & 0x0101010101010101ULL) * 0x0101010101010101ULL >> 56) - 1;
+}
+
+static __always_inline bool message_digest_begin(struct message *message)
+{
+	__u32 zero = 0;
+	const struct hf_installation *settings = bpf_map_lookup_elem(&installation, &zero);
+
+	if (!settings)
+		return false;
+	hf_siphash128_begin(&message->digest, settings->digest_key);
+	return true;
+}
+
+/* The whole words of a run of bytes, at any place. Returns the rest, zeros above. Global: verified once. */
+__noinline __u64 message_digest_bytes(struct message *message, __u32 offset, __u32 length)
+{
+	struct hf_siphash_state state;
+	__u32 done = 0;
+	__u64 rest;
+
+	if (!message)
+		return 0;
+	state = message->digest;
+	for (__u32 i = 0; i < HF_MESSAGE_BYTES / 8; i++) {
+		if (length - done < 8)
+			break;
+		hf_siphash_word(&state, message_word(message, offset + done));
+		done += 8;
+	}
+	message->digest = state;
+	rest = message_word(message, offset + done);
+	return rest & ~(~0ULL << 8 * (length & 7));
+}
+
+/* The digest is the message's next key. */
+static __always_inline void message_add_key(struct message *message, __u64 last, __u32 length)
+{
+	__u32 number = message->keys.count;
+
+	if (number >= HF_KEYS)
+		return;
+	hf_siphash128_end(&message->digest, last, length, (__u64 *)message->keys.keys[number]);
+	message->keys.count = number + 1;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The programs of a hook: the entry, and those that are reached by tail call. A
+ * new parser is one more line in STAGE_PARSERS.
+ *
+ *   entry --> (parser -->) decide
+ *
+ * Include the hook's packet interface first.
+ */
+#pragma once
+
+#include "common.h"
+
+/* PARSER(name, stage): the function is name_parse, in persist/name.h. */
+#define STAGE_PARSERS(PARSER)                                                                                          \
+	PARSER(sip_call_id, HF_RULE_SIP_CALL_ID)                                                                       \
+	PARSER(radius_attribute, HF_RULE_RADIUS_ATTRIBUTE)
+
+int HOOK_PROGRAM(_decide)(hook_context *context);
+#define STAGE_DECLARE(name, stage) int HOOK_PROGRAM(_##name)(hook_context * context);
+STAGE_PARSERS(STAGE_DECLARE)
+#undef STAGE_DECLARE
+
+#define STAGE_SLOT(name, stage) [stage] = (void *)&HOOK_PROGRAM(_##name),
+
+/* A set of programs of its own for each load: an upgrade replaces all of them at once. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, HF_STAGES);
+	__uint(key_size, sizeof(__u32));
+	__array(values, int(void *));
+} stages SEC(".maps") = {
+	.values = {[HF_STAGE_DECIDE] = (void *)&HOOK_PROGRAM(_decide), STAGE_PARSERS(STAGE_SLOT)},
+};
+#undef STAGE_SLOT

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Runs a parser over many messages at once, for the differential tests. */
+#include "persist/radius_attribute.h"
+#include "persist/sip_call_id.h"
+
+#define BATCH 256
+
+/* struct message as it is; the outcome comes back in `length`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct message);
+	__uint(max_entries, BATCH);
+} messages SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct hf_rule);
+	__uint(max_entries, 1);
+} parser_rule SEC(".maps");
+
+static long parse_one(__u32 index, void *context)
+{
+	struct message *message = bpf_map_lookup_elem(&messages, &index);
+	__u32 zero = 0;
+	const struct hf_rule *rule = bpf_map_lookup_elem(&parser_rule, &zero);
+
+	if (!message || !rule)
+		return 1;
+	if (rule->type == HF_RULE_SIP_CALL_ID)
+		message->length = sip_call_id_parse(message, rule);
+	else
+		message->length = radius_attribute_parse(message, rule);
+	return 0;
+}
+
+SEC("syscall")
+int parse_batch(__u32 *count)
+{
+	return bpf_loop(*count, parse_one, NULL, 0) != *count;
+}
+
+char LICENSE[] SEC("license") = "GPL";

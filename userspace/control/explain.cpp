@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "control/explain.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <fmt/format.h>
+
+#include "datapath/encode.h"
+#include "holdfast/siphash.h"
+
+namespace holdfast
+{
+
+namespace
+{
+
+using nlohmann::json;
+
+struct Client {
+	Address address;
+	uint16_t port = 0; // 0: not given
+};
+
+Result<Client> parse_client(const std::string &text)
+{
+	Client client;
+	std::string address = text, port;
+
+	if (text.starts_with('[')) {
+		const size_t end = text.find(']');
+
+		address = text.substr(1, end == std::string::npos ? end : end - 1);
+		port = end == std::string::npos ? "" : text.substr(end + 1);
+	} else if (std::count(text.begin(), text.end(), ':') == 1) {
+		address = text.substr(0, text.find(':'));
+		port = text.substr(text.find(':'));
+	}
+	const auto parsed = Address::parse(address);
+	if (!parsed)
+		return Error(fmt::format("client: '{}' is not ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT", text));
+	client.address = *parsed;
+	if (port.empty())
+		return client;
+	const char *end = port.data() + port.size();
+	const auto [stop, status] = std::from_chars(port.data() + 1, end, client.port);
+	if (port[0] != ':' || status != std::errc() || stop != end || !client.port)
+		return Error(fmt::format("client: '{}' is not a port; allowed: 1-65535", port));
+	return client;
+}
+
+class Explanation
+{
+public:
+	Explanation(const Snapshot &snapshot, const VirtualServer &server, const Client &client,
+		    const std::optional<std::string> &message)
+		: snapshot_(snapshot), maps_(*snapshot.maps), server_(server), client_(client), message_(message),
+		  rule_(snapshot.rule_of(server)), id_(snapshot.ids.virtual_servers.find(server.name)),
+		  pool_(snapshot.ids.pools.find(server.pool)), now_(maps_.now())
+	{
+	}
+
+	Result<json> answer();
+
+private:
+	void say(std::string step) { steps_.push_back(std::move(step)); }
+	bool decide(uint32_t member, const char *by)
+	{
+		member_ = member;
+		by_ = by;
+		return true;
+	}
+	std::string name(uint32_t member) const
+	{
+		const std::string found = snapshot_.ids.members.name(member);
+
+		return found.empty() ? fmt::format("#{}", member) : found;
+	}
+	// Why the member takes no new client (or, if `session`, no old one); "" if it does.
+	std::string refusal(uint32_t id, bool session) const;
+	uint32_t age(uint32_t then) const { return now_ > then ? now_ - then : 0; }
+	std::optional<hf_connection> connection() const;
+	Result<std::vector<hf_session_key>> keys();
+	bool by_connection();
+	bool by_session(const std::vector<hf_session_key> &keys);
+	bool by_hash(uint64_t hash);
+	void by_method();
+	uint64_t source_hash(bool with_port) const;
+
+	const Snapshot &snapshot_;
+	const Maps &maps_;
+	const VirtualServer &server_;
+	const Client client_;
+	const std::optional<std::string> &message_;
+	const Rule *rule_;
+	uint32_t id_, pool_, now_;
+	uint32_t member_ = 0;
+	const char *by_ = "nothing";
+	std::vector<std::string> steps_;
+};
+
+std::string Explanation::refusal(uint32_t id, bool session) const
+{
+	const hf_member member = id < maps_.members.size() ? maps_.members.get(id) : hf_member{};
+	const auto taken = static_cast<int32_t>(maps_.member_connections.get(id));
+
+	if (member.state == HF_MEMBER_ABSENT || member.pool != pool_)
+		return "it is not in the pool any more";
+	if (member.state == HF_MEMBER_DISABLED)
+		return "it is disabled";
+	if (member.state == HF_MEMBER_DRAINING && !session)
+		return "it is being drained: no new clients";
+	if (member.connection_limit && taken >= static_cast<int32_t>(member.connection_limit) &&
+	    (!session || rule_->override_connection_limit))
+		return fmt::format("it is full: {} of {} connections", taken, member.connection_limit);
+	return {};
+}
+
+std::optional<hf_connection> Explanation::connection() const
+{
+	hf_flow_key key{};
+
+	if (!client_.port)
+		return std::nullopt;
+	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), key.source);
+	std::copy(server_.address.bytes().begin(), server_.address.bytes().end(), key.destination);
+	key.source_port = to_network(client_.port);
+	key.destination_port = to_network(server_.first_port);
+	key.protocol = static_cast<uint8_t>(server_.protocol);
+	return maps_.connections.find(key);
+}
+
+bool Explanation::by_connection()
+{
+	const auto found = connection();
+
+	if (!client_.port) {
+		say("no client port was given: a new connection is assumed");
+		return false;
+	}
+	if (!found) {
+		say("the client has no connection from this port");
+		return false;
+	}
+	if (found->state == HF_CONNECTION_CLOSED || age(found->last_seen) > server_.idle_timeout) {
+		say("its connection is over");
+		return false;
+	}
+	say(fmt::format("its connection, {} s old, belongs to {}", age(found->created), name(found->member)));
+	return decide(found->member, "connection");
+}
+
+Result<std::vector<hf_session_key>> Explanation::keys()
+{
+	std::vector<SessionKey> found;
+	std::vector<hf_session_key> all;
+
+	if (rule_->type == HF_RULE_SOURCE_ADDRESS) {
+		found.push_back(masked(client_.address, *rule_).bytes());
+		say(fmt::format("the key is the client's address under the rule's mask: {}",
+				masked(client_.address, *rule_).text()));
+	} else if (message_) {
+		const MessageKeys message = read_message(*message_, message_->size(), *rule_, snapshot_.digest_key);
+		const char *const outcomes[] = {"the message has no key", "", "the key lies beyond what is looked at",
+						"the message is malformed, so it has no key",
+						"looking for the key took more steps than are allowed"};
+
+		found = message.keys;
+		for (const std::string &readable : message.readable)
+			say(fmt::format("the message's key: {}", readable));
+		if (message.outcome != HF_PARSER_KEYS)
+			say(outcomes[message.outcome]);
+		if (message.answer)
+			say("it answers a request of the server: without a session it follows its socket's connection");
+	} else {
+		return Error(fmt::format("rule '{}' of type {} reads datagrams: give one (--hex FILE)", rule_->name,
+					 word(rule_->type)));
+	}
+	for (const SessionKey &bytes : found) {
+		hf_session_key key{};
+
+		key.scope =
+			rule_->match_across
+				? HF_SCOPE_ACROSS | snapshot_.ids.rules.find(rule_->name) << HF_SCOPE_RULE_SHIFT | pool_
+				: id_;
+		key.kind = static_cast<uint8_t>(session_kind(rule_->type));
+		std::copy(bytes.begin(), bytes.end(), key.key);
+		all.push_back(key);
+	}
+	return all;
+}
+
+bool Explanation::by_session(const std::vector<hf_session_key> &keys)
+{
+	for (const hf_session_key &key : keys) {
+		const auto session = maps_.sessions.find(key);
+
+		if (!session || session->last_seen == HF_SESSION_DEAD) {
+			say("no session has this key");
+			continue;
+		}
+		const std::string what =
+			fmt::format("its session, {} s old and idle for {} s, names {}", age(session->created),
+				    age(session->last_seen), name(session->member));
+		if (age(session->last_seen) > rule_->timeout) {
+			say(fmt::format("{}, but has expired (timeout {} s)", what, rule_->timeout));
+			continue;
+		}
+		const std::string why = refusal(session->member, true);
+		if (why.empty()) {
+			say(what);
+			return decide(session->member, "session");
+		}
+		say(fmt::format("{}, but {}", what, why));
+	}
+	for (const hf_session_key &key : keys) {
+		const auto proposal = maps_.embryonic_sessions.find(key);
+
+		if (!proposal || age(proposal->last_seen) > HF_EMBRYONIC_TIMEOUT ||
+		    !refusal(proposal->member, false).empty())
+			continue;
+		say(fmt::format("a sender that has not proved itself yet was given {} for this key",
+				name(proposal->member)));
+		return decide(proposal->member, "proposal");
+	}
+	return false;
+}
+
+uint64_t Explanation::source_hash(bool with_port) const
+{
+	const auto installation = maps_.installation.find(0);
+	__u64 words[3] = {0, 0, client_.port};
+
+	std::memcpy(words, client_.address.bytes().data(), 16);
+	return hf_siphash(installation->hash_key, words, with_port ? 3 : 2);
+}
+
+// As select_by_hash() of the data path.
+bool Explanation::by_hash(uint64_t hash)
+{
+	const hf_pool pool = maps_.pools.get(pool_);
+	auto slot = [&](const hf_selection_table &table) {
+		return maps_.selection.get(table.offset + static_cast<uint32_t>(hash % table.size));
+	};
+
+	if (!pool.maglev.size)
+		return false;
+	for (int attempt = 0; attempt <= HF_HASH_ATTEMPTS; attempt++) {
+		const uint32_t id = slot(pool.maglev);
+		const std::string why = refusal(id, false);
+
+		if (why.empty()) {
+			say(fmt::format("the hash names {}", name(id)));
+			return decide(id, "hash");
+		}
+		say(fmt::format("the hash names {}, but {}", name(id), why));
+		hash += 0x9e3779b97f4a7c15ULL;
+		hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9ULL;
+		hash = (hash ^ hash >> 27) * 0x94d049bb133111ebULL;
+		hash ^= hash >> 31;
+	}
+	return pool.rotation.size && refusal(slot(pool.rotation), false).empty() && decide(slot(pool.rotation), "hash");
+}
+
+void Explanation::by_method()
+{
+	std::string takers;
+
+	if (server_.method == HF_METHOD_SOURCE_HASH) {
+		say("the balancing method, source-hash, decides");
+		by_hash(source_hash(false));
+		return;
+	}
+	for (const Pool &pool : snapshot_.config.pools) {
+		if (pool.name != server_.pool)
+			continue;
+		for (const Member &member : pool.members) {
+			const uint32_t id = snapshot_.ids.members.find(member_key(pool.name, member.name));
+			const std::string why = refusal(id, false);
+
+			if (why.empty())
+				takers += (takers.empty() ? "" : ", ") + name(id);
+			else
+				say(fmt::format("{} is passed over: {}", name(id), why));
+		}
+	}
+	if (takers.empty()) {
+		say("no member of the pool may take the packet: it is dropped (TCP: answered with a RST)");
+		return;
+	}
+	say(fmt::format("the balancing method, round-robin, takes the next in turn of {}", takers));
+	by_ = "method";
+}
+
+Result<json> Explanation::answer()
+{
+	const bool datagrams = rule_ && decides_by_datagram(rule_->type);
+	bool decided = false;
+
+	say(fmt::format("virtual server {}: rule {}, pool {}", server_.name,
+			rule_ ? fmt::format("{} ({})", rule_->name, word(rule_->type)) : "none", server_.pool));
+	if (!datagrams)
+		decided = by_connection();
+	if (!decided && rule_ && keeps_table(rule_->type)) {
+		auto keys = this->keys();
+
+		if (!keys)
+			return keys.error();
+		decided = by_session(*keys);
+		if (!decided && datagrams && keys->empty())
+			decided = by_connection();
+	} else if (!decided && rule_) {
+		const bool with_port = rule_->type == HF_RULE_SOURCE_ADDRESS_PORT_HASH;
+
+		if (with_port && !client_.port)
+			return Error(fmt::format("rule '{}' hashes the port, too: give the client as ADDRESS:PORT",
+						 rule_->name));
+		by_hash(source_hash(with_port));
+		decided = true;
+	}
+	if (!decided)
+		by_method();
+	return json{{"virtual_server", server_.name},
+		    {"rule", rule_ ? json(rule_->name) : json(nullptr)},
+		    {"client", client_.port ? endpoint_text(client_.address, client_.port) : client_.address.text()},
+		    {"member", member_ ? json(name(member_)) : json(nullptr)},
+		    {"by", by_},
+		    {"steps", steps_}};
+}
+
+} // namespace
+
+Result<json> explain(const Snapshot &snapshot, const Question &question)
+{
+	const uint32_t id = snapshot.ids.virtual_servers.find(question.virtual_server);
+	const VirtualServer *server = id ? snapshot.virtual_server(id) : nullptr;
+	auto client = parse_client(question.client);
+
+	if (!server)
+		return Error(fmt::format("there is no virtual server '{}'", question.virtual_server));
+	if (!client)
+		return client.error();
+	if (client->address.is_ipv4() != server->address.is_ipv4())
+		return Error(fmt::format("client: {} and the virtual server's {} are not of one family",
+					 client->address.text(), server->address.text()));
+	return Explanation(snapshot, *server, *client, question.message).answer();
+}
+
+} // namespace holdfast

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "persist/message.h"
+
+#include <fmt/format.h>
+
+namespace holdfast
+{
+
+namespace
+{
+
+Result<std::vector<SessionKey>> radius_keys(const std::vector<std::string> &values, const Rule &rule,
+					    const DigestKey &key)
+{
+	std::vector<SessionKey> keys;
+	std::string together;
+
+	if (rule.relation == HF_RELATION_AND && values.size() != rule.attributes.size())
+		return Error(fmt::format("rule '{}' makes one key of {} attributes; {} values were given", rule.name,
+					 rule.attributes.size(), values.size()));
+	for (size_t i = 0; i < rule.attributes.size(); i++) {
+		const bool each = rule.relation == HF_RELATION_OR;
+
+		for (const std::string &value : each ? values : std::vector<std::string>{values[i]}) {
+			const auto bytes = radius_value(rule.attributes[i], value);
+
+			if (!bytes && !each)
+				return Error(fmt::format("'{}' is not a value of {}", value, text(rule.attributes[i])));
+			if (!bytes)
+				continue;
+			const std::string input = radius_digest_input(rule.attributes[i], *bytes);
+			if (each)
+				keys.push_back(digest(input, key));
+			together += input;
+		}
+	}
+	if (rule.relation == HF_RELATION_AND)
+		keys.push_back(digest(together, key));
+	return keys;
+}
+
+} // namespace
+
+MessageKeys read_message(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key)
+{
+	switch (rule.type) {
+	case HF_RULE_SIP_CALL_ID:
+		return read_sip(bytes, length, key);
+	case HF_RULE_RADIUS_ATTRIBUTE:
+		return read_radius(bytes, length, rule, key);
+	default:
+		return {};
+	}
+}
+
+Result<std::vector<SessionKey>> keys_of_values(const std::vector<std::string> &values, const Rule &rule,
+					       const DigestKey &key)
+{
+	std::vector<SessionKey> keys;
+
+	if (rule.type == HF_RULE_RADIUS_ATTRIBUTE)
+		return radius_keys(values, rule, key);
+	for (const std::string &value : values) {
+		if (rule.type == HF_RULE_SIP_CALL_ID) {
+			keys.push_back(digest(value, key));
+			continue;
+		}
+		const auto address = Address::parse(value);
+		if (!address)
+			return Error(fmt::format("'{}' is not an address", value));
+		keys.push_back(masked(*address, rule).bytes());
+	}
+	return keys;
+}
+
+hf_session_kind session_kind(hf_rule_type type)
+{
+	switch (type) {
+	case HF_RULE_SIP_CALL_ID:
+		return HF_SESSION_SIP_CALL_ID;
+	case HF_RULE_RADIUS_ATTRIBUTE:
+		return HF_SESSION_RADIUS;
+	default:
+		return HF_SESSION_ADDRESS;
+	}
+}
+
+Address masked(const Address &address, const Rule &rule)
+{
+	std::array<uint8_t, 16> bytes = address.bytes();
+	const int first = address.is_ipv4() ? 96 : 0;
+	const int bits = address.is_ipv4() ? rule.ipv4_mask_bits : rule.ipv6_mask_bits;
+
+	for (int bit = first + bits; bit < 128; bit++)
+		bytes[static_cast<size_t>(bit / 8)] &= static_cast<uint8_t>(~(0x80 >> bit % 8));
+	return Address(bytes);
+}
+
+} // namespace holdfast

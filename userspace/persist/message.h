@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+// What the data path's parsers (bpf/persist) do, written plainly: for commands
+// that have to name a session by its readable value or explain a decision, and as
+// the other half of the differential tests. Both must agree for any bytes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "holdfast/abi.h"
+#include "model/model.h"
+#include "util/hex.h"
+#include "util/result.h"
+
+namespace holdfast
+{
+
+// The installation's secret, as hf_installation has it.
+using DigestKey = std::array<uint64_t, 2>;
+using SessionKey = std::array<uint8_t, 16>;
+
+// SipHash-2-4-128 of any bytes.
+SessionKey digest(std::string_view bytes, const DigestKey &key);
+
+struct MessageKeys {
+	hf_parser_outcome outcome = HF_PARSER_NONE;
+	bool answer = false;               // an answer to a request of the other side
+	std::vector<SessionKey> keys;      // in the order of the configuration
+	std::vector<std::string> readable; // of each key: the values that it was made of
+};
+
+// `bytes`: what is there of a message of `length` bytes; at most HF_MESSAGE_BYTES
+// of them are looked at.
+MessageKeys read_message(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key);
+
+MessageKeys read_sip(std::string_view bytes, size_t length, const DigestKey &key);
+MessageKeys read_radius(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key);
+
+// The keys that sessions of the rule may have for values as a user writes them:
+// one value for each attribute where all together are the key.
+Result<std::vector<SessionKey>> keys_of_values(const std::vector<std::string> &values, const Rule &rule,
+					       const DigestKey &key);
+
+// The kind of sessions that a rule makes.
+hf_session_kind session_kind(hf_rule_type type);
+
+// RADIUS: what is digested for one attribute.
+std::string radius_digest_input(const RadiusAttribute &attribute, std::string_view value);
+
+// An address cut to a source-address rule's mask.
+Address masked(const Address &address, const Rule &rule);
+
+} // namespace holdfast
