@@ -24,3 +24,13 @@
 
 /* "Another program goes on with it": the caller, which is the program itself, makes the tail call. */
 #define HAND_OVER (-2)
+
+/*
+ * A value that is below `size`, a power of two, in a form of which also older
+ * verifiers see that it is: the compiler, which knows it, would drop the mask.
+ */
+static __always_inline __u32 below(__u32 value, __u32 size)
+{
+	asm volatile("" : "+r"(value));
+	return value & (size - 1);
+}

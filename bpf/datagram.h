@@ -90,10 +90,7 @@ static __noinline __u32 datagram_load(hook_context *context, const struct packet
 	message->available = 0;
 	if (packet->payload_length) {
 		size = packet->payload_length < HF_MESSAGE_BYTES ? packet->payload_length : HF_MESSAGE_BYTES;
-		/* In a form of which also older verifiers see that it is 1 to HF_MESSAGE_BYTES. */
-		size--;
-		asm volatile("" : "+r"(size));
-		size = (size & MESSAGE_MASK) + 1;
+		size = below(size - 1, HF_MESSAGE_BYTES) + 1;
 		if (!packet_load(context, packet->transport + sizeof(struct udphdr), message->bytes, size)) {
 			message->available = size;
 			__builtin_memset(message->bytes + size, 0, MESSAGE_SLACK);
@@ -173,7 +170,7 @@ static __noinline void datagram_note_keys(const struct hf_flow_key *reply, const
 
 		if (place >= HF_KEYS)
 			return;
-		__builtin_memcpy(noted->keys[place], keys->keys[i], 16);
+		__builtin_memcpy(noted->keys[below(place, HF_KEYS)], keys->keys[i], 16);
 		noted->count = place + 1;
 	}
 }

@@ -3,6 +3,7 @@
 // the packet restored before each run and the cost of doing so subtracted. The
 // least of the runs says what the code costs, the median what the machine adds.
 #include <algorithm>
+#include <array>
 #include <bpf/libbpf.h>
 #include <CLI/CLI.hpp>
 #include <cstring>
@@ -30,10 +31,54 @@ pools:
   - {name: web6, members: [{name: rs1, address: "fd00::11", port: 8080}]}
 persistence:
   - {name: by-address, type: source-address, timeout: 86400}
+  - {name: by-call, type: sip-call-id, timeout: 86400}
+  - {name: by-user, type: radius-attribute, timeout: 86400, attributes: [{type: User-Name}, {type: Calling-Station-Id}]}
+  - {name: by-either, type: radius-attribute, timeout: 86400, relation: or,
+     attributes: [{type: User-Name}, {type: Calling-Station-Id}]}
 virtual_servers:
   - {name: v4, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: dnat, pool: web4, persistence: by-address}
   - {name: v6, address: "2001:db8::10", port: 80, protocol: tcp, forwarding: dnat, pool: web6, persistence: by-address}
+  - {name: sip4, address: 192.0.2.10, port: 5060, protocol: udp, forwarding: dnat, pool: web4, persistence: by-call}
+  - {name: sip6, address: "2001:db8::10", port: 5060, protocol: udp, forwarding: dnat, pool: web6, persistence: by-call}
+  - {name: and4, address: 192.0.2.10, port: 1812, protocol: udp, forwarding: dnat, pool: web4, persistence: by-user}
+  - {name: and6, address: "2001:db8::10", port: 1812, protocol: udp, forwarding: dnat, pool: web6, persistence: by-user}
+  - {name: or4, address: 192.0.2.10, port: 1813, protocol: udp, forwarding: dnat, pool: web4, persistence: by-either}
+  - {name: or6, address: "2001:db8::10", port: 1813, protocol: udp, forwarding: dnat, pool: web6, persistence: by-either}
 )";
+
+// 800 bytes, with the Call-ID after 400 of them, as a phone and two proxies write it.
+std::string sip_invite()
+{
+	std::string text = "INVITE sip:bob@biloxi.example.com SIP/2.0\r\n"
+			   "Via: SIP/2.0/UDP bigbox3.site3.atlanta.example.com;branch=z9hG4bK77ef4c2312983.1\r\n"
+			   "Via: SIP/2.0/UDP pc33.atlanta.example.com;branch=z9hG4bKnashds8;received=192.0.2.1\r\n"
+			   "Max-Forwards: 69\r\n"
+			   "To: Bob <sip:bob@biloxi.example.com>\r\n"
+			   "From: Alice <sip:alice@atlanta.example.com>;tag=1928301774\r\n";
+
+	text += "User-Agent: " + std::string(400 - text.size() - 14, 'u') + "\r\n";
+	text += "Call-ID: a84b4c76e66710@pc33.atlanta.example.com\r\n"
+		"CSeq: 314159 INVITE\r\nContact: <sip:alice@pc33.atlanta.example.com>\r\n"
+		"Content-Type: application/sdp\r\nContent-Length: 142\r\n\r\n";
+	return text + std::string(800 - text.size(), 's');
+}
+
+std::string attribute(int type, const std::string &value)
+{
+	return std::string{static_cast<char>(type), static_cast<char>(value.size() + 2)} + value;
+}
+
+// 200 bytes: an Access-Request with the attributes of a wireless controller.
+std::string radius_request()
+{
+	std::string text = attribute(1, "alice@example.com") + attribute(4, {10, 0, 0, 1}) +
+			   attribute(5, {0, 0, 0, 7}) + attribute(61, {0, 0, 0, 19}) +
+			   attribute(30, "00-10-A4-23-19-C0:office") + attribute(31, "00-10-A4-23-19-C1") +
+			   attribute(80, std::string(16, 'm'));
+
+	text += attribute(32, std::string(200 - 20 - text.size() - 2, 'n'));
+	return std::string("\1\7\0\310", 4) + std::string(16, 'a') + text;
+}
 
 struct Case {
 	std::string name, hook, family, direction, egress;
@@ -64,33 +109,51 @@ private:
 		bool reply = false, fresh_port = false;
 	};
 
-	Bytes frame(bool ipv4, bool reply, uint8_t flags, uint32_t acknowledgement) const;
+	static Bytes segment(bool ipv4, bool reply, uint8_t flags, uint32_t acknowledgement);
+	static Bytes datagram(bool ipv4, bool reply, uint16_t port, const std::string &payload);
 	void plan(const Shape &shape, bool ipv4);
 	void target(bool nothing);
 	double once(Hook hook, const Shape &shape, uint32_t repeat);
 	Case measure(const std::string &name, Hook hook, bool ipv4, const Shape &shape, bool redirect);
-	void establish(bool ipv4, uint32_t flows);
+	void establish(const std::array<Shape, 3> &steps);
+	static std::array<Shape, 3> stream(bool ipv4, uint32_t flows);
+	static std::array<Shape, 3> exchange(bool ipv4, uint32_t flows, uint16_t port, const std::string &payload);
 	void one_armed(bool yes);
 
 	Testbed bed_;
 	bench_wrapper_bpf *wrapper_ = nullptr;
 };
 
-Bytes Bench::frame(bool ipv4, bool reply, uint8_t flags, uint32_t acknowledgement) const
+constexpr uint16_t client_port = 40000, member_port = 8080;
+
+Ipv4 between_ipv4(bool reply)
 {
-	const uint16_t client = 40000;
+	return {.source = reply ? "10.0.2.11" : "10.16.0.0", .destination = reply ? "10.16.0.0" : "192.0.2.10"};
+}
+
+Ipv6 between_ipv6(bool reply)
+{
+	return {.source = reply ? "fd00::11" : "fd00:1::", .destination = reply ? "fd00:1::" : "2001:db8::10"};
+}
+
+Bytes Bench::segment(bool ipv4, bool reply, uint8_t flags, uint32_t acknowledgement)
+{
 	Tcp tcp{.sequence = 7, .acknowledgement = acknowledgement, .flags = flags};
 
-	tcp.source = reply ? 8080 : client;
-	tcp.destination = reply ? client : 80;
+	tcp.source = reply ? member_port : client_port;
+	tcp.destination = reply ? client_port : 80;
 	if (ipv4)
-		return Ethernet{} /
-		       Ipv4{.source = reply ? "10.0.2.11" : "10.16.0.0",
-			    .destination = reply ? "10.16.0.0" : "192.0.2.10"} /
-		       tcp / Payload(64);
-	return Ethernet{} /
-	       Ipv6{.source = reply ? "fd00::11" : "fd00:1::", .destination = reply ? "fd00:1::" : "2001:db8::10"} /
-	       tcp / Payload(64);
+		return Ethernet{} / between_ipv4(reply) / tcp / Payload(64);
+	return Ethernet{} / between_ipv6(reply) / tcp / Payload(64);
+}
+
+Bytes Bench::datagram(bool ipv4, bool reply, uint16_t port, const std::string &payload)
+{
+	const Udp udp{.source = reply ? member_port : client_port, .destination = reply ? client_port : port};
+
+	if (ipv4)
+		return Ethernet{} / between_ipv4(reply) / udp / Payload(payload);
+	return Ethernet{} / between_ipv6(reply) / udp / Payload(payload);
 }
 
 void Bench::plan(const Shape &shape, bool ipv4)
@@ -134,33 +197,42 @@ double Bench::once(Hook hook, const Shape &shape, uint32_t repeat)
 	return bed_.time(program, shape.packet, repeat);
 }
 
+std::array<Bench::Shape, 3> Bench::stream(bool ipv4, uint32_t flows)
+{
+	return {{{segment(ipv4, false, syn, 0), flows},
+		 {segment(ipv4, true, syn | ack, 8), flows, true},
+		 {segment(ipv4, false, ack, 8), flows}}};
+}
+
+std::array<Bench::Shape, 3> Bench::exchange(bool ipv4, uint32_t flows, uint16_t port, const std::string &payload)
+{
+	const Shape question{datagram(ipv4, false, port, payload), flows};
+
+	return {{question, {datagram(ipv4, true, port, payload), flows, true}, question}};
+}
+
 // All flows established, by the packets that establish them.
-void Bench::establish(bool ipv4, uint32_t flows)
+void Bench::establish(const std::array<Shape, 3> &steps)
 {
 	constexpr uint32_t chunk = 16384; // the embryonic table holds no more at a time
-	const struct {
-		bool reply;
-		uint8_t flags;
-		uint32_t acknowledgement;
-	} steps[] = {{false, syn, 0}, {true, syn | ack, 8}, {false, ack, 8}};
+	const uint32_t flows = steps[0].flows;
+	const bool ipv4 = steps[0].packet[12] == 0x08;
 
 	bed_.clear();
 	target(false);
 	for (uint32_t done = 0; done < flows; done += chunk) {
-		for (const auto &step : steps) {
-			const Shape shape{frame(ipv4, step.reply, step.flags, step.acknowledgement), flows, step.reply};
+		for (const Shape &step : steps) {
 			const uint32_t zero = 0;
 			const uint64_t start = done;
 
-			plan(shape, ipv4);
+			plan(step, ipv4);
 			bpf_map_update_elem(bpf_map__fd(wrapper_->maps.bench_turn), &zero, &start, BPF_ANY);
-			once(Hook::xdp, shape, std::min(chunk, flows));
+			once(Hook::xdp, step, std::min(chunk, flows));
 		}
 	}
 	// The replies' next hop is found with the first of them.
-	const Shape first{frame(ipv4, true, ack, 8), flows, true};
-	plan(first, ipv4);
-	once(Hook::xdp, first, flows);
+	plan(steps[1], ipv4);
+	once(Hook::xdp, steps[1], flows);
 	auto counted = bed_.maps->sweep_connections(HF_SWEEP_EXPIRED);
 	if (!counted || counted->alive != flows)
 		throw std::runtime_error(
@@ -219,14 +291,14 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 		for (const uint32_t flows : flow_counts) {
 			if (quick && flows > 4096)
 				continue;
-			const Shape data{frame(ipv4, false, ack, 8), flows},
-				reply{frame(ipv4, true, ack, 8), flows, true};
-			Shape known{frame(ipv4, false, syn, 0), flows};
-			Shape nobody{frame(ipv4, false, ack, 8), flows};
+			const Shape data{segment(ipv4, false, ack, 8), flows},
+				reply{segment(ipv4, true, ack, 8), flows, true};
+			Shape known{segment(ipv4, false, syn, 0), flows};
+			Shape nobody{segment(ipv4, false, ack, 8), flows};
 
 			known.fresh_port = true;
 			nobody.packet[ipv4 ? 14 + 16 : 14 + 24 + 1] ^= 0x11; // another destination
-			establish(ipv4, flows);
+			establish(stream(ipv4, flows));
 			for (const Hook hook : {Hook::xdp, Hook::tc}) {
 				add("established", hook, ipv4, data);
 				add("established", hook, ipv4, reply);
@@ -238,8 +310,24 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 				add("new-known-session", hook, ipv4, known);
 			}
 		}
+		const struct {
+			const char *name;
+			uint16_t port;
+			std::string payload;
+		} messages[] = {{"sip-call-id", 5060, sip_invite()},
+				{"radius-and", 1812, radius_request()},
+				{"radius-or", 1813, radius_request()}};
+		for (const auto &message : messages) {
+			for (const uint32_t flows : {1U, 4096U}) {
+				const auto steps = exchange(ipv4, flows, message.port, message.payload);
+
+				establish(steps);
+				for (const Hook hook : {Hook::xdp, Hook::tc})
+					add(message.name, hook, ipv4, steps[0]);
+			}
+		}
 		// Every SYN is another client's.
-		Shape fresh{frame(ipv4, false, syn, 0), quick ? 1U << 16 : 1U << 22};
+		Shape fresh{segment(ipv4, false, syn, 0), quick ? 1U << 16 : 1U << 22};
 		fresh.packet[ipv4 ? 14 + 12 : 14 + 8 + 3] ^= 0x40; // none that has a session
 		for (const Hook hook : {Hook::xdp, Hook::tc})
 			add("new-client", hook, ipv4, fresh);
