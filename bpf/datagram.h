@@ -24,6 +24,7 @@ struct datagram {
 	__u32 bound;       /* the member of the forward entry; 0: there is none, the sender may not be real */
 	int outcome;       /* enum hf_parser_outcome */
 	bool newly_proved; /* this datagram shows that its sender is real */
+	bool reply_seen;   /* in this second the reply entry of `bound` was there */
 	struct message message;
 };
 
@@ -73,10 +74,14 @@ static __noinline __u32 datagram_load(hook_context *context, const struct packet
 	datagram->bound = 0;
 	datagram->outcome = HF_PARSER_NONE;
 	datagram->newly_proved = false;
+	datagram->reply_seen = false;
 	if (forward && !connection_expired(forward, now)) {
 		datagram->bound = forward->member;
-		if (forward->last_seen != now)
+		if (forward->last_seen != now) {
 			forward->last_seen = now;
+			forward->flags &= ~HF_CONNECTION_REPLY_SEEN;
+		}
+		datagram->reply_seen = forward->flags & HF_CONNECTION_REPLY_SEEN;
 	}
 	message = &datagram->message;
 	message->answer = false;
@@ -102,7 +107,7 @@ static __noinline __u32 datagram_load(hook_context *context, const struct packet
 }
 
 /* The member for a datagram: that of its keys, of its connection, or one that the balancing method chooses. */
-static __noinline __u32 datagram_choose(struct datagram *datagram, struct decision *decision, __u32 now)
+static __always_inline __u32 datagram_choose(struct datagram *datagram, struct decision *decision, __u32 now)
 {
 	const struct hf_virtual_server *settings = service_settings(datagram->virtual_server);
 	struct packet *packet = &datagram->packet;
@@ -146,7 +151,7 @@ static __noinline __u32 datagram_choose(struct datagram *datagram, struct decisi
 	}
 	if (!record)
 		query.keys->count = 0;
-	if (decision->member && !query.settled)
+	if (decision->member && query.keys->count > (query.settled ? 1 : 0))
 		decision->member = message_record(&query, decision->member);
 	return decision->member;
 }
@@ -175,24 +180,44 @@ static __noinline void datagram_note_keys(const struct hf_flow_key *reply, const
 	}
 }
 
-/* The socket's connection with the chosen member: the reply entry. CONTINUE: it is there. */
+/*
+ * Does the socket have a connection with the chosen member? The reply entry tells.
+ * For the forward entry's member it is asked once a second.
+ */
+static __always_inline bool datagram_is_bound(const struct datagram *datagram, const struct hf_connection *connection,
+					      __u32 now)
+{
+	const struct packet *packet = &datagram->packet;
+	struct hf_connection *reply, *forward;
+	struct hf_flow_key key;
+
+	if (datagram->reply_seen && connection->member == datagram->bound)
+		return true;
+	connection_partner_key(&key, &packet->flow, connection);
+	reply = bpf_map_lookup_elem(&connections, &key);
+	if (!reply || !connection_pairs(reply, &packet->flow, false) || connection_expired(reply, now))
+		return false;
+	if (reply->last_seen != now)
+		reply->last_seen = now;
+	if (connection->member == datagram->bound) {
+		forward = bpf_map_lookup_elem(&connections, &packet->flow);
+		if (forward && forward->member == datagram->bound)
+			forward->flags |= HF_CONNECTION_REPLY_SEEN;
+	}
+	return true;
+}
+
+/* Makes the socket's connection with the chosen member. CONTINUE: it is there. */
 static __noinline int datagram_bind(struct datagram *datagram, struct hf_connection *connection,
 				    const struct decision *decision, __u32 now)
 {
 	const struct packet *packet = &datagram->packet;
 	struct hf_embryonic_connection *embryo, fresh = {};
 	bool proved = datagram->bound;
-	struct hf_connection *reply;
 	struct hf_flow_key key;
 	int verdict;
 
 	connection_partner_key(&key, &packet->flow, connection);
-	reply = bpf_map_lookup_elem(&connections, &key);
-	if (reply && connection_pairs(reply, &packet->flow, false) && !connection_expired(reply, now)) {
-		if (reply->last_seen != now)
-			reply->last_seen = now;
-		return CONTINUE;
-	}
 	embryo = bpf_map_lookup_elem(&embryonic_connections, &key);
 	if (embryo && embryo_alive(embryo, now) && connection_pairs(&embryo->connection, &packet->flow, false)) {
 		embryo->connection.last_seen = now;
@@ -250,11 +275,13 @@ static __always_inline int datagram_decide(hook_context *context, struct datagra
 	}
 	connection_make(connection, &datagram->packet, &decision, member, now);
 	connection->flags = HF_CONNECTION_PER_DATAGRAM;
-	verdict = datagram_bind(datagram, connection, &decision, now);
-	if (verdict != CONTINUE)
-		return verdict;
-	if (datagram->newly_proved)
-		connection_record(&datagram->packet, connection, now);
+	if (!datagram_is_bound(datagram, connection, now)) {
+		verdict = datagram_bind(datagram, connection, &decision, now);
+		if (verdict != CONTINUE)
+			return verdict;
+		if (datagram->newly_proved)
+			connection_record(&datagram->packet, connection, now);
+	}
 	next_hop_check(context, &datagram->packet, connection, now);
 	return CONTINUE;
 }

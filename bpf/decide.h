@@ -86,7 +86,7 @@ struct message_query {
 	__u32 virtual_server;
 	bool proved;    /* the sender's socket has shown that it is real */
 	bool unlimited; /* sessions are honoured also by full members */
-	bool settled;   /* the only key has a live session: there is nothing to record */
+	__u32 settled;  /* the number of the key whose live session named the member, from 1 */
 };
 
 /* Does this socket already have a connection with the member? */
@@ -110,7 +110,7 @@ static __always_inline void message_use_key(struct message_query *query, __u32 n
 }
 
 /* The member of the first key, in the rule's order, that has a live session; then of one that is proposed. */
-static __noinline __u32 message_find(struct message_query *query, const struct packet *packet)
+static __always_inline __u32 message_find(struct message_query *query, const struct packet *packet)
 {
 	const struct hf_member *member;
 	__u32 found;
@@ -122,7 +122,7 @@ static __noinline __u32 message_find(struct message_query *query, const struct p
 			continue;
 		member = member_get(found);
 		if (query->unlimited || !member || !member_is_full(member, found) || message_is_bound(packet, member)) {
-			query->settled = query->keys->count == 1;
+			query->settled = i + 1;
 			return found;
 		}
 		reason_count(HF_REASON_session_over_limit);
@@ -137,12 +137,17 @@ static __noinline __u32 message_find(struct message_query *query, const struct p
 	return 0;
 }
 
-/* Records all keys for `member`; of a sender that may not be real it only proposes them. Returns who has the first. */
+/*
+ * Records for `member` all keys but the one that named it; of a sender that may
+ * not be real it only proposes them. Returns who has the first.
+ */
 static __noinline __u32 message_record(struct message_query *query, __u32 member)
 {
 	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
 		__u32 first;
 
+		if (i + 1 == query->settled)
+			continue;
 		message_use_key(query, i);
 		if (query->proved)
 			first = session_record(&query->session, query->virtual_server, member,

@@ -81,24 +81,15 @@ static __noinline int next_hop_ask(hook_context *context, const struct packet *p
 	return 0;
 }
 
-/*
- * Once a second for one connection of each next hop, and for each connection and
- * member once after routes have changed: does the FIB still agree?
- */
-static __noinline void next_hop_check(hook_context *context, const struct packet *packet,
-				      struct hf_connection *connection, __u32 now)
+static __noinline void next_hop_ask_again(hook_context *context, const struct packet *packet,
+					  struct hf_connection *connection, struct hf_next_hop *hop, __u32 now)
 {
 	__u32 index = connection->next_hop, member_id = connection->member;
 	__u16 generation = routes_generation();
 	bool changed = connection->route_generation != generation;
-	struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
 	struct next_hop_answer answer;
 	struct hf_member *member;
 
-	if (!hop || !index)
-		return; /* not known: asked for with every packet anyway */
-	if (hop->checked_at == now && !changed)
-		return;
 	hop->checked_at = now;
 	connection->route_generation = generation;
 	if (next_hop_ask(context, packet, connection, &answer))
@@ -120,4 +111,20 @@ static __noinline void next_hop_check(hook_context *context, const struct packet
 	/* Nobody has told of this change: all others have to look for themselves. */
 	if (answer.index != index && !changed)
 		routes_changed();
+}
+
+/*
+ * Once a second for one connection of each next hop, and for each connection and
+ * member once after routes have changed: does the FIB still agree?
+ */
+static __always_inline void next_hop_check(hook_context *context, const struct packet *packet,
+					   struct hf_connection *connection, __u32 now)
+{
+	__u32 index = connection->next_hop;
+	struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
+
+	if (!hop || !index)
+		return; /* not known: asked for with every packet anyway */
+	if (hop->checked_at != now || connection->route_generation != routes_generation())
+		next_hop_ask_again(context, packet, connection, hop, now);
 }

@@ -7,9 +7,14 @@
 #include "persist/sip_call_id.h"
 #include "stages.h"
 
+/* A tail call whose slot is a constant is a direct jump. */
 static __always_inline int stage_go(hook_context *context, __u32 stage)
 {
-	bpf_tail_call(context, &stages, stage);
+	if (stage == HF_STAGE_DECIDE)
+		bpf_tail_call_static(context, &stages, HF_STAGE_DECIDE);
+#define STAGE_GO(name, slot) else if (stage == slot) bpf_tail_call_static(context, &stages, slot);
+	STAGE_PARSERS(STAGE_GO)
+#undef STAGE_GO
 	reason_count(HF_REASON_stage_missing);
 	return HOOK_DROP;
 }

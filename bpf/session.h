@@ -62,16 +62,11 @@ static __always_inline bool session_refresh(struct hf_session *session, __u32 no
 }
 
 /* The member of a live session that takes sessions; 0 if there is none. */
-__noinline __u32 session_find(const struct session_query *query)
+static __always_inline __u32 session_find(const struct session_query *query)
 {
-	struct hf_session_key key;
-	struct hf_session *session;
+	struct hf_session *session = bpf_map_lookup_elem(&sessions, &query->key);
 	__u32 member;
 
-	if (!query)
-		return 0;
-	key = query->key;
-	session = bpf_map_lookup_elem(&sessions, &key);
 	if (!session)
 		return 0;
 	if (!session_alive(session, query->timeout, query->now)) {

@@ -86,25 +86,27 @@ static __always_inline bool message_digest_begin(struct message *message)
 	return true;
 }
 
-/* The whole words of a run of bytes, at any place. Returns the rest, zeros above. Global: verified once. */
-__noinline __u64 message_digest_bytes(struct message *message, __u32 offset, __u32 length)
+/* Digests the whole words of a run of less than 8 * (most + 1) bytes. Returns the rest, zeros above. */
+static __always_inline __u64 message_digest_words(struct message *message, __u32 offset, __u32 length, __u32 most)
 {
-	struct hf_siphash_state state;
-	__u32 done = 0;
-	__u64 rest;
+	struct hf_siphash_state state = message->digest;
+	__u32 left = length;
 
-	if (!message)
-		return 0;
-	state = message->digest;
-	for (__u32 i = 0; i < HF_MESSAGE_BYTES / 8; i++) {
-		if (length - done < 8)
+	for (__u32 i = 0; i < most; i++) {
+		if (left < 8)
 			break;
-		hf_siphash_word(&state, message_word(message, offset + done));
-		done += 8;
+		hf_siphash_word(&state, message_word(message, offset));
+		offset += 8;
+		left -= 8;
 	}
 	message->digest = state;
-	rest = message_word(message, offset + done);
-	return rest & ~(~0ULL << 8 * (length & 7));
+	return message_word(message, offset) & ~(~0ULL << 8 * (length & 7));
+}
+
+/* Likewise, of any run of bytes. Global: verified once. */
+__noinline __u64 message_digest_bytes(struct message *message, __u32 offset, __u32 length)
+{
+	return message ? message_digest_words(message, offset, length, HF_MESSAGE_BYTES / 8) : 0;
 }
 
 /* The digest is the message's next key. */

@@ -18,6 +18,7 @@ enum {
 
 	RADIUS_HEADER = 20,
 	RADIUS_LONGEST = 4096,
+	RADIUS_LONGEST_VALUE = 253,
 
 	RADIUS_VENDOR_SPECIFIC = 26,
 };
@@ -51,31 +52,40 @@ __noinline int radius_vendor_part(const struct message *message, __u32 at, __u32
 	return -HF_PARSER_LIMIT;
 }
 
-/* An attribute of a wanted type: notes it in `values`. Returns 0 or an outcome. */
-__noinline int radius_attribute(const struct message *message, const struct hf_rule *rule, struct radius_values *values,
-				__u32 at)
+static __always_inline int radius_note(const struct hf_radius_attribute *wanted, struct radius_values *values,
+				       __u32 number, __u32 offset, __u32 length)
 {
-	__u32 type, length, vendor;
+	if (length < wanted->shortest || length > wanted->longest)
+		return HF_PARSER_MALFORMED;
+	values->offset[number & (HF_KEYS - 1)] = offset;
+	values->length[number & (HF_KEYS - 1)] = length;
+	return 0;
+}
+
+/* A Vendor-Specific attribute: may hold several of the wanted values. Returns 0 or an outcome. */
+__noinline int radius_vendor_attribute(const struct message *message, const struct hf_rule *rule,
+				       struct radius_values *values, __u32 at)
+{
+	__u32 length;
 
 	if (!message || !rule || !values)
 		return 0;
-	type = message_byte(message, at);
 	length = message_byte(message, at + 1);
 	for (int i = 0; i < HF_KEYS; i++) {
 		const struct hf_radius_attribute *wanted = &rule->attributes[i];
 		__u32 offset = at + 2, size = length - 2;
+		int outcome;
 
 		if (!wanted->type)
 			break;
-		if (wanted->type != type || values->length[i])
+		if (wanted->type != RADIUS_VENDOR_SPECIFIC || values->length[i])
 			continue;
-		if (type == RADIUS_VENDOR_SPECIFIC && wanted->vendor_id) {
+		if (wanted->vendor_id) {
 			int part;
 
 			if (length < 6)
 				return HF_PARSER_MALFORMED;
-			vendor = bpf_ntohl((__u32)message_word(message, at + 2));
-			if (vendor != wanted->vendor_id)
+			if (bpf_ntohl((__u32)message_word(message, at + 2)) != wanted->vendor_id)
 				continue;
 			part = radius_vendor_part(message, at, length, wanted->vendor_type);
 			if (part < 0)
@@ -85,25 +95,22 @@ __noinline int radius_attribute(const struct message *message, const struct hf_r
 			offset = (__u32)part >> 16;
 			size = part & 0xffff;
 		}
-		if (size < wanted->shortest || size > wanted->longest)
-			return HF_PARSER_MALFORMED;
-		values->offset[i] = offset;
-		values->length[i] = size;
+		outcome = radius_note(wanted, values, i, offset, size);
+		if (outcome)
+			return outcome;
 	}
 	return 0;
 }
 
 /* Adds one attribute to the digest that was begun. Returns the bytes added. */
-__noinline __u32 radius_digest(struct message *message, const struct hf_radius_attribute *wanted, __u32 offset,
-			       __u32 length)
+static __always_inline __u32 radius_digest(struct message *message, const struct hf_radius_attribute *wanted,
+					   __u32 offset, __u32 length)
 {
 	__u64 rest;
 
-	if (!message || !wanted)
-		return 0;
 	hf_siphash_word(&message->digest, wanted->type | (__u64)wanted->vendor_type << 8 | (__u64)length << 16 |
 						  (__u64)wanted->vendor_id << 32);
-	rest = message_digest_bytes(message, offset, length);
+	rest = message_digest_words(message, offset, length, RADIUS_LONGEST_VALUE / 8);
 	if (length & 7)
 		hf_siphash_word(&message->digest, rest);
 	return 8 + ((length + 7) & ~7U);
@@ -163,6 +170,7 @@ __noinline int radius_walk(const struct message *message, const struct hf_rule *
 			   __u32 at, __u32 end)
 {
 	__u32 available, types;
+	__u64 wanted;
 
 	if (!message || !rule || !values)
 		return HF_PARSER_NONE;
@@ -181,10 +189,16 @@ __noinline int radius_walk(const struct message *message, const struct hf_rule *
 			return HF_PARSER_MALFORMED;
 		if (size > here)
 			return HF_PARSER_MORE;
-		/* Is it one of the four? Both sides hold four bytes. */
-		if (word_zero_bytes((types ^ 0x01010101U * type) | 0xffffffff00000000ULL)) {
-			int outcome = radius_attribute(message, rule, values, at);
+		/* Is it one of the four (0 is none)? Both sides hold four bytes. */
+		wanted = word_zero_bytes((types ^ 0x01010101U * type) | 0xffffffff00000000ULL);
+		if (wanted && type) {
+			__u32 number = word_first(wanted) & (HF_KEYS - 1);
+			int outcome = 0;
 
+			if (type == RADIUS_VENDOR_SPECIFIC)
+				outcome = radius_vendor_attribute(message, rule, values, at);
+			else if (!values->length[number])
+				outcome = radius_note(&rule->attributes[number], values, number, at + 2, size - 2);
 			if (outcome)
 				return outcome;
 		}

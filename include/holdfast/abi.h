@@ -255,6 +255,8 @@ enum {
 	 */
 	HF_CONNECTION_PER_DATAGRAM = 32,
 	HF_CONNECTION_COUNTED = 64, /* it has one of its member's places (member_connections) */
+	/* Per datagram, forward: since last_seen the reply entry of the same member was there. */
+	HF_CONNECTION_REPLY_SEEN = 128,
 };
 
 /*
