@@ -69,11 +69,41 @@ TEST(Config, TakesJson)
 	EXPECT_TRUE(std::holds_alternative<Config>(parse_config(R"({"version": 1, "pools": []})")));
 }
 
+const std::string good_datagrams = R"(version: 1
+pools:
+  - {name: aaa, members: [{name: rs1, address: 10.0.2.11, connection_limit: 7}]}
+persistence:
+  - {name: calls, type: sip-call-id, timeout: 100}
+  - {name: users, type: radius-attribute, relation: or, match_across: true, override_connection_limit: true,
+     attributes: [{type: User-Name}, {type: 44}, {type: 26, vendor_id: 9, vendor_type: 1}, {type: 26, vendor_id: 0}]}
+virtual_servers:
+  - {name: sip, address: 192.0.2.10, port: 5060, protocol: udp, forwarding: dnat, pool: aaa, persistence: calls}
+  - {name: radius, address: 192.0.2.10, port: 1812-1813, protocol: udp, forwarding: dnat, pool: aaa, persistence: users}
+)";
+
+TEST(Config, ReadsTheRulesThatReadDatagrams)
+{
+	const ConfigResult result = parse_config(good_datagrams);
+	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
+	const auto &config = std::get<Config>(result);
+	const Rule &calls = config.rules[predefined_rules().size()],
+		   &users = config.rules[predefined_rules().size() + 1];
+
+	EXPECT_EQ(config.pools[0].members[0].connection_limit, 7U);
+	EXPECT_EQ(calls.type, HF_RULE_SIP_CALL_ID);
+	EXPECT_EQ(calls.timeout, 100U);
+	EXPECT_EQ(users.relation, HF_RELATION_OR);
+	EXPECT_TRUE(users.match_across);
+	EXPECT_TRUE(users.override_connection_limit);
+	EXPECT_EQ(users.attributes, (std::vector<RadiusAttribute>{{1}, {44}, {26, 9, 1}, {26}}));
+}
+
 // A file that is wrong in one place, and the whole message that a user sees.
 struct Broken {
 	const char *name;
 	const char *from, *to; // replaced in the good file
 	const char *message;
+	const std::string &file = good;
 };
 
 void PrintTo(const Broken &broken, std::ostream *out)
@@ -87,7 +117,7 @@ class BrokenConfig : public testing::TestWithParam<Broken>
 
 TEST_P(BrokenConfig, SaysWhereAndWhat)
 {
-	std::string text = good;
+	std::string text = GetParam().file;
 	const size_t at = text.find(GetParam().from);
 
 	ASSERT_NE(at, std::string::npos) << "the good file has no " << GetParam().from;
@@ -182,6 +212,57 @@ const Broken broken[] = {
 	 "web/rs1 is 10.0.2.11"},
 	{"own_address", "address: 10.0.2.12", "address: 192.0.2.10",
 	 "f:16:88: virtual_servers[0].pool: member web/rs2 has the virtual server's own address 192.0.2.10"},
+	{"sip_over_tcp", "port: 5060, protocol: udp", "port: 5060, protocol: tcp",
+	 "f:9:107: virtual_servers[0].persistence: a rule of type sip-call-id needs protocol udp; SIP over TCP is not "
+	 "in this version",
+	 good_datagrams},
+	{"radius_over_tcp", "port: 1812-1813, protocol: udp", "port: 1812-1813, protocol: tcp",
+	 "f:10:115: virtual_servers[1].persistence: a rule of type radius-attribute needs protocol udp",
+	 good_datagrams},
+	{"connection_limit", "connection_limit: 7", "connection_limit: 1048577",
+	 "f:3:77: pools[0].members[0].connection_limit: 1048577 is out of range; allowed: 0-1048576", good_datagrams},
+	{"mask_of_sip", "timeout: 100", "ipv4_mask_bits: 24",
+	 "f:5:54: persistence[0].ipv4_mask_bits: a rule of type sip-call-id has no such setting", good_datagrams},
+	{"across_of_sip", "timeout: 100", "match_across: true",
+	 "f:5:52: persistence[0].match_across: a rule of type sip-call-id has no such setting", good_datagrams},
+	{"relation", "relation: or", "relation: xor",
+	 "f:6:53: persistence[1].relation: 'xor' is not known; allowed: and, or", good_datagrams},
+	{"attribute_name", "type: User-Name", "type: User-Nmae",
+	 "f:7:26: persistence[1].attributes[0].type: 'User-Nmae' is not a RADIUS attribute; allowed: 1-255, or a name "
+	 "as in User-Name",
+	 good_datagrams},
+	{"attribute_number", "type: 44", "type: 256",
+	 "f:7:45: persistence[1].attributes[1].type: '256' is not a RADIUS attribute; allowed: 1-255, or a name as in "
+	 "User-Name",
+	 good_datagrams},
+	{"attribute_zero", "type: 44", "type: 0",
+	 "f:7:45: persistence[1].attributes[1].type: '0' is not a RADIUS attribute; allowed: 1-255, or a name as in "
+	 "User-Name",
+	 good_datagrams},
+	{"attribute_twice", "type: 44", "type: 1",
+	 "f:7:45: persistence[1].attributes[1].type: User-Name is given twice", good_datagrams},
+	{"attribute_secret", "type: 44", "type: 2",
+	 "f:7:45: persistence[1].attributes[1].type: 2 (User-Password) differs from packet to packet and cannot be a "
+	 "key",
+	 good_datagrams},
+	{"attribute_unknown_key", "type: 44", "type: 44, vender_id: 9",
+	 "f:7:49: persistence[1].attributes[1].vender_id: is not known; allowed: type", good_datagrams},
+	{"vendor_of_no_vendor", "type: 44", "type: 44, vendor_id: 9",
+	 "f:7:60: persistence[1].attributes[1].vendor_id: belongs to type 26 (Vendor-Specific) only", good_datagrams},
+	{"vendor_without_type", "vendor_id: 9, vendor_type: 1", "vendor_id: 9",
+	 "f:7:50: persistence[1].attributes[2].vendor_type: vendor_id and vendor_type go together; both 0: the whole "
+	 "attribute",
+	 good_datagrams},
+	{"vendor_id", "vendor_id: 9", "vendor_id: 16777216",
+	 "f:7:72: persistence[1].attributes[2].vendor_id: 16777216 is out of range; allowed: 0-16777215",
+	 good_datagrams},
+	{"vendor_type", "vendor_type: 1", "vendor_type: 256",
+	 "f:7:88: persistence[1].attributes[2].vendor_type: 256 is out of range; allowed: 0-255", good_datagrams},
+	{"attributes_none",
+	 "[{type: User-Name}, {type: 44}, {type: 26, vendor_id: 9, vendor_type: 1}, {type: 26, vendor_id: 0}]", "[]",
+	 "f:7:18: persistence[1].attributes: 0 of them; allowed: 1-4", good_datagrams},
+	{"attributes_five", "{type: 44}", "{type: 44}, {type: 45}",
+	 "f:7:18: persistence[1].attributes: 5 of them; allowed: 1-4", good_datagrams},
 };
 
 INSTANTIATE_TEST_SUITE_P(Table, BrokenConfig, testing::ValuesIn(broken),

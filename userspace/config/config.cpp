@@ -303,9 +303,14 @@ void Parser::read_attribute(ObjectReader &reader, Rule &rule)
 		}
 	}
 	if (vendor) {
-		attribute.vendor_id = static_cast<uint32_t>(reader.integer("vendor_id", 0, 16777215).value_or(0));
-		attribute.vendor_type = static_cast<uint8_t>(reader.integer("vendor_type", 0, 255).value_or(0));
-		if (!attribute.vendor_id != !attribute.vendor_type)
+		const bool given = reader.has("vendor_id"), typed = reader.has("vendor_type");
+		const auto id = reader.integer("vendor_id", 0, 16777215), type = reader.integer("vendor_type", 0, 255);
+
+		attribute.vendor_id = static_cast<uint32_t>(id.value_or(0));
+		attribute.vendor_type = static_cast<uint8_t>(type.value_or(0));
+		// A value that was refused has had its error.
+		if (given == id.has_value() && typed == type.has_value() &&
+		    !attribute.vendor_id != !attribute.vendor_type)
 			reader.error("vendor_type",
 				     "vendor_id and vendor_type go together; both 0: the whole attribute");
 	}
