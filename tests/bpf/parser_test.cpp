@@ -6,7 +6,9 @@
 #include <bpf/libbpf.h>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <random>
 
@@ -171,9 +173,25 @@ std::string radius_packet(const std::string &attributes, int code = 1, int lengt
 	       static_cast<char>(size) + std::string(16, 'a') + attributes;
 }
 
-std::vector<Sample> sip_samples()
+// Messages of real programs, and any that the two parsers have once disagreed
+// about: each a file in tests/corpus.
+std::vector<Sample> corpus(const std::string &protocol)
 {
 	std::vector<Sample> samples;
+
+	for (const auto &entry : std::filesystem::directory_iterator(std::string(HOLDFAST_CORPUS) + "/" + protocol)) {
+		std::ifstream file(entry.path(), std::ios::binary);
+
+		samples.push_back(whole({std::istreambuf_iterator<char>(file), {}}));
+	}
+	if (samples.empty())
+		throw std::runtime_error("the corpus is empty");
+	return samples;
+}
+
+std::vector<Sample> sip_samples()
+{
+	std::vector<Sample> samples = corpus("sip");
 
 	for (const char *header : {"Call-ID: a84b4c76e66710@pc33.example.com\r\n",
 				   "i: a84b4c76e66710\r\n",
@@ -231,7 +249,7 @@ std::vector<Sample> radius_samples()
 	const std::string user = attribute(1, "alice"), session = attribute(44, "0123456789abcdef");
 	const std::string station = attribute(31, "00-10-A4-23-19-C0"), address = attribute(4, {10, 0, 0, 1});
 	const std::string pair = vendor(9, attribute(1, "ip:addr-pool=x"));
-	std::vector<Sample> samples;
+	std::vector<Sample> samples = corpus("radius");
 
 	for (const int code : {0, 1, 2, 4, 5, 12, 40})
 		samples.push_back(whole(radius_packet(user + session + address, code)));
