@@ -314,6 +314,16 @@ static __always_inline bool embryo_alive(const struct hf_embryonic_connection *e
 	return (__s32)(now - embryo->connection.last_seen) <= HF_EMBRYONIC_TIMEOUT;
 }
 
+/* Removes an embryo that is over. Its place is given back by whoever removes it. */
+static __always_inline void embryo_remove(const struct hf_flow_key *key, const struct hf_embryonic_connection *embryo)
+{
+	bool held = connection_holds_place(&embryo->connection);
+	__u32 member = embryo->connection.member;
+
+	if (!bpf_map_delete_elem(&embryonic_connections, key) && held)
+		member_give_place_back(member);
+}
+
 /* Does the packet belong to this embryo? A SYN begins anew what it did not begin itself. */
 static __always_inline bool embryo_has(const struct hf_embryonic_connection *embryo, const struct packet *packet,
 				       __u32 now)
@@ -582,8 +592,8 @@ static __noinline int connection_conceive(const struct packet *packet, const str
 		reason_count(HF_REASON_no_usable_member);
 		return HOOK_DROP;
 	}
-	if (old && connection_holds_place(&old->connection))
-		member_give_place_back(old->connection.member);
+	if (old)
+		embryo_remove(&packet->flow, old);
 	connection_make(connection, packet, decision, member, now);
 	verdict = connection_claim(packet, connection, decision->beyond);
 	if (verdict != CONTINUE)

@@ -106,6 +106,73 @@ static __noinline __u32 datagram_load(hook_context *context, const struct packet
 	return settings->parser;
 }
 
+/* Does this socket already have one of the member's places? */
+static __noinline bool message_is_bound(const struct packet *packet, const struct hf_member *member, __u32 now)
+{
+	const struct hf_embryonic_connection *embryo;
+	const struct hf_connection *connection;
+	struct hf_flow_key reply = packet->flow;
+
+	__builtin_memcpy(reply.source, member->address, 16);
+	__builtin_memcpy(reply.destination, packet->flow.source, 16);
+	reply.source_port = member->port ?: packet->flow.destination_port;
+	reply.destination_port = packet->flow.source_port;
+	connection = bpf_map_lookup_elem(&connections, &reply);
+	if (connection)
+		return !connection_expired(connection, now);
+	embryo = bpf_map_lookup_elem(&embryonic_connections, &reply);
+	return embryo && embryo_alive(embryo, now);
+}
+
+/* The member of the first key, in the rule's order, that has a live session; then of one that is proposed. */
+static __always_inline __u32 message_find(struct message_query *query, const struct packet *packet)
+{
+	const struct hf_member *member;
+	__u32 found;
+
+	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
+		message_use_key(query, i);
+		found = session_find(&query->session);
+		if (!found)
+			continue;
+		member = member_get(found);
+		if (query->unlimited || !member || !member_is_full(member, found) ||
+		    message_is_bound(packet, member, query->session.now)) {
+			query->settled = i + 1;
+			return found;
+		}
+		reason_count(HF_REASON_session_over_limit);
+		query->keys->replace = true;
+	}
+	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
+		message_use_key(query, i);
+		found = session_proposed(&query->session, query->virtual_server, false);
+		member = member_get(found);
+		if (found && (query->unlimited || !member || !member_is_full(member, found) ||
+			      message_is_bound(packet, member, query->session.now)))
+			return found;
+	}
+	return 0;
+}
+
+/*
+ * A datagram without a key, of a socket that has not proved itself: it keeps the
+ * member that it was given. It may come again at once, from the lower hook.
+ */
+static __noinline __u32 datagram_propose(const struct packet *packet, struct message_query *query, __u32 member)
+{
+	struct hf_session_key *key = &query->session.key;
+
+	key->scope = query->virtual_server;
+	key->kind = HF_SESSION_ADDRESS;
+	key->pad[0] = key->pad[1] = key->pad[2] = 0;
+	__builtin_memcpy(key->key, packet->flow.source, 16);
+	key->key[0] ^= (__u8)packet->flow.source_port;
+	key->key[1] ^= (__u8)(packet->flow.source_port >> 8);
+	return member ? session_propose(&query->session, query->virtual_server, member)
+		      : session_proposed(&query->session, query->virtual_server, false);
+}
+
 /* The member for a datagram: that of its keys, of its connection, or one that the balancing method chooses. */
 static __always_inline __u32 datagram_choose(struct datagram *datagram, struct decision *decision, __u32 now)
 {
@@ -114,7 +181,7 @@ static __always_inline __u32 datagram_choose(struct datagram *datagram, struct d
 	struct message_query query = {};
 	const struct hf_member *member;
 	const struct hf_rule *rule = datagram_rule(datagram);
-	bool record;
+	bool record, keyless;
 	__u32 id;
 
 	if (!settings || !rule)
@@ -131,7 +198,7 @@ static __always_inline __u32 datagram_choose(struct datagram *datagram, struct d
 	record = datagram->outcome == HF_PARSER_KEYS;
 	if (record)
 		decision->member = message_find(&query, packet);
-	decision->beyond = decision->member;
+	decision->beyond = decision->member && query.unlimited;
 	if (!decision->member && (!record || datagram->message.answer)) {
 		/* Without a key, or the answer to what a server began: with whom the socket is bound. */
 		id = datagram->bound;
@@ -143,11 +210,16 @@ static __always_inline __u32 datagram_choose(struct datagram *datagram, struct d
 			record = false;
 		}
 	}
+	keyless = !decision->member && !datagram->bound && !query.keys->count;
+	if (keyless)
+		decision->member = datagram_propose(packet, &query, 0);
 	if (!decision->member) {
 		if (settings->method == HF_METHOD_SOURCE_HASH)
 			decision->member = select_by_hash(settings->pool, source_address_hash(&packet->flow, false));
 		else
 			decision->member = select_by_turn(settings->pool);
+		if (keyless && decision->member)
+			decision->member = datagram_propose(packet, &query, decision->member);
 	}
 	if (!record)
 		query.keys->count = 0;
@@ -227,6 +299,8 @@ static __noinline int datagram_bind(struct datagram *datagram, struct hf_connect
 		proved = true;
 		connection->flags |= embryo->connection.flags & HF_CONNECTION_COUNTED;
 	} else {
+		if (embryo)
+			embryo_remove(&key, embryo);
 		verdict = connection_claim(packet, connection, decision->beyond);
 		if (verdict != CONTINUE)
 			return verdict;

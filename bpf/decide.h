@@ -89,52 +89,12 @@ struct message_query {
 	__u32 settled;  /* the number of the key whose live session named the member, from 1 */
 };
 
-/* Does this socket already have a connection with the member? */
-static __noinline bool message_is_bound(const struct packet *packet, const struct hf_member *member)
-{
-	struct hf_flow_key reply = packet->flow;
-
-	__builtin_memcpy(reply.source, member->address, 16);
-	__builtin_memcpy(reply.destination, packet->flow.source, 16);
-	reply.source_port = member->port ?: packet->flow.destination_port;
-	reply.destination_port = packet->flow.source_port;
-	return bpf_map_lookup_elem(&connections, &reply);
-}
-
 static __always_inline void message_use_key(struct message_query *query, __u32 number)
 {
 	query->session.key.scope = query->keys->scope;
 	query->session.key.kind = query->keys->kind;
 	query->session.key.pad[0] = query->session.key.pad[1] = query->session.key.pad[2] = 0;
 	__builtin_memcpy(query->session.key.key, query->keys->keys[number & (HF_KEYS - 1)], 16);
-}
-
-/* The member of the first key, in the rule's order, that has a live session; then of one that is proposed. */
-static __always_inline __u32 message_find(struct message_query *query, const struct packet *packet)
-{
-	const struct hf_member *member;
-	__u32 found;
-
-	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
-		message_use_key(query, i);
-		found = session_find(&query->session);
-		if (!found)
-			continue;
-		member = member_get(found);
-		if (query->unlimited || !member || !member_is_full(member, found) || message_is_bound(packet, member)) {
-			query->settled = i + 1;
-			return found;
-		}
-		reason_count(HF_REASON_session_over_limit);
-		query->keys->replace = true;
-	}
-	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
-		message_use_key(query, i);
-		found = session_proposed(&query->session, query->virtual_server, false);
-		if (found)
-			return found;
-	}
-	return 0;
 }
 
 /*
@@ -154,7 +114,8 @@ static __noinline __u32 message_record(struct message_query *query, __u32 member
 					       i || query->keys->replace);
 		else
 			first = session_propose(&query->session, query->virtual_server, member);
-		if (!i)
+		/* A proposal does not overrule a live session. */
+		if (!i && !query->settled)
 			member = first;
 	}
 	return member;

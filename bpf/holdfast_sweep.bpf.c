@@ -13,7 +13,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct hf_places);
 	__uint(max_entries, 16384);
 } member_connections_found SEC(".maps");
 
@@ -95,16 +95,30 @@ static __always_inline __u32 sweep_session_timeout(__u32 scope)
 }
 
 /* A place that is taken. The daemon compares what is found with member_connections. */
-static __always_inline void sweep_count(const struct hf_connection *connection)
+static __always_inline void sweep_count(const struct sweep_walk *walk, const struct hf_connection *connection)
 {
 	__u32 id = connection->member;
-	__u32 *found;
+	struct hf_places *found;
 
-	if (!connection_holds_place(connection))
+	/* Of the walks that are under way at one time, only one counts. */
+	if (walk->filter != HF_SWEEP_EXPIRED || !connection_holds_place(connection))
 		return;
 	found = bpf_map_lookup_elem(&member_connections_found, &id);
-	if (found)
-		(*found)++;
+	if (found && connection->created >= walk->now)
+		found->young++;
+	else if (found)
+		found->sure++;
+}
+
+/* Removes an entry. Its place is given back by whoever removes it. */
+static __always_inline void sweep_remove(void *map, const struct hf_flow_key *key,
+					 const struct hf_connection *connection)
+{
+	bool held = connection_holds_place(connection);
+	__u32 member = connection->member;
+
+	if (!bpf_map_delete_elem(map, key) && held)
+		member_give_place_back(member);
 }
 
 static long sweep_session(void *map, const struct hf_session_key *key, struct hf_session *session,
@@ -139,12 +153,10 @@ static long sweep_connection(void *map, const struct hf_flow_key *key, struct hf
 {
 	if (sweep_named(walk, connection->virtual_server, connection->member) ||
 	    connection_expired(connection, walk->now)) {
-		if (connection_holds_place(connection))
-			member_give_place_back(connection->member);
-		bpf_map_delete_elem(map, key);
+		sweep_remove(map, key, connection);
 		walk->deleted++;
 	} else {
-		sweep_count(connection);
+		sweep_count(walk, connection);
 		if (!(connection->flags & HF_CONNECTION_REPLY))
 			walk->alive++;
 	}
@@ -156,11 +168,9 @@ static long sweep_embryonic_connection(void *map, const struct hf_flow_key *key,
 {
 	if (sweep_named(walk, embryo->connection.virtual_server, embryo->connection.member) ||
 	    !embryo_alive(embryo, walk->now)) {
-		if (connection_holds_place(&embryo->connection))
-			member_give_place_back(embryo->connection.member);
-		bpf_map_delete_elem(map, key);
+		sweep_remove(map, key, &embryo->connection);
 	} else {
-		sweep_count(&embryo->connection);
+		sweep_count(walk, &embryo->connection);
 	}
 	return 0;
 }

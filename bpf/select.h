@@ -84,6 +84,10 @@ __noinline __u32 select_by_hash(__u32 pool_id, __u64 hash)
 	rotation = selection_table(&pool->rotation);
 	if (!rotation.size)
 		return 0;
-	member = selection_slot(rotation, hash % rotation.size);
-	return member_takes_new(member, pool_id) ? member : 0;
+	for (int i = 0; i < HF_ROTATION_ATTEMPTS; i++) {
+		member = selection_slot(rotation, hash++ % rotation.size);
+		if (member_takes_new(member, pool_id))
+			return member;
+	}
+	return 0;
 }

@@ -124,7 +124,7 @@ __noinline __u32 session_record(const struct session_query *query, __u32 virtual
 __noinline __u32 session_proposed(const struct session_query *query, __u32 virtual_server, bool datagram)
 {
 	struct hf_session_key key;
-	const struct hf_session *session;
+	struct hf_session *session;
 	__u32 member;
 
 	if (!query)
@@ -135,6 +135,9 @@ __noinline __u32 session_proposed(const struct session_query *query, __u32 virtu
 	    !member_accepts_clients(session->member, query->pool))
 		return 0;
 	member = session->member;
+	/* As it stays as long as a session would, it is also kept by use. */
+	if (key.kind != HF_SESSION_ADDRESS)
+		session_refresh(session, query->now);
 	if (datagram && session->created != query->now)
 		session_record(query, virtual_server, member, false);
 	return member;

@@ -145,14 +145,20 @@ static __always_inline int radius_keys(struct message *message, const struct hf_
 	return message->keys.count ? HF_PARSER_KEYS : HF_PARSER_NONE;
 }
 
-/* Are all values of the rule there? */
-static __always_inline bool radius_complete(const struct hf_rule *rule, const struct radius_values *values)
+/* Is the rule content with the values that there are: all of them, or, where each is a key, any? */
+static __always_inline bool radius_enough(const struct hf_rule *rule, const struct radius_values *values)
 {
+	bool any = false;
+
 	for (int i = 0; i < HF_KEYS; i++) {
-		if (rule->attributes[i].type && !values->length[i])
+		if (!rule->attributes[i].type)
+			break;
+		if (values->length[i])
+			any = true;
+		else if (rule->relation == HF_RELATION_AND)
 			return false;
 	}
-	return true;
+	return any;
 }
 
 /* The types that the rule looks for, one in each byte. */
@@ -223,7 +229,7 @@ static __always_inline int radius_attribute_parse(struct message *message, const
 	if (length < RADIUS_HEADER || length > RADIUS_LONGEST || length > message->length)
 		return HF_PARSER_MALFORMED;
 	outcome = radius_walk(message, rule, &values, RADIUS_HEADER, length);
-	if (outcome == HF_PARSER_MORE && radius_complete(rule, &values))
+	if (outcome == HF_PARSER_MORE && radius_enough(rule, &values))
 		outcome = HF_PARSER_KEYS;
 	return outcome == HF_PARSER_KEYS ? radius_keys(message, rule, &values) : outcome;
 }

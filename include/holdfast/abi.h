@@ -394,6 +394,16 @@ struct hf_routes {
 };
 HF_SIZE(hf_routes, 4);
 
+/*
+ * member_connections_found: by id, the places that a walk has met. An entry that is
+ * younger than the walk may have been met before, while it was embryonic.
+ */
+struct hf_places {
+	__u32 sure;
+	__u32 young;
+};
+HF_SIZE(hf_places, 8);
+
 /* What the in-kernel sweeper is told, and what it found: the context of its programs. */
 enum hf_sweep_filter {
 	HF_SWEEP_EXPIRED = 0,        /* and count the members' connections anew */

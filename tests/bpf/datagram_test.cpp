@@ -328,6 +328,57 @@ TEST_P(Datagram, AFullMemberKeepsItsSessionsUnlessTheRuleOverridesThem)
 	}
 }
 
+TEST_P(Datagram, ASocketIsNotRepelledByItsOwnPlace)
+{
+	Testbed bed(limited(config(server("limited"), rules, 2), 2));
+	const int number = exchange(bed, radius("alice"), 1000);
+
+	// Her second socket takes the last place, and asks again before it was answered.
+	ASSERT_EQ(send(bed, radius("alice"), 1001), number);
+	ASSERT_EQ(places(bed, number), 2U);
+	EXPECT_EQ(send(bed, radius("alice"), 1001), number);
+	EXPECT_EQ(bed.reason(HF_REASON_session_over_limit), 0U);
+	// And no proposal leads a third one beyond the limit.
+	EXPECT_EQ(send(bed, radius("alice"), 1002), 3 - number);
+	EXPECT_EQ(places(bed, number), 2U);
+}
+
+TEST_P(Datagram, AProposalDoesNotOverruleALiveSession)
+{
+	Testbed bed(config(server("either"), rules));
+	const int number = exchange(bed, radius("bob", 4, "old-session"), 1000);
+	const int proposed = send(bed, radius("carol"), 1001); // never answered
+
+	ASSERT_NE(proposed, number);
+	// Her name is only proposed, the session lives.
+	EXPECT_EQ(exchange(bed, radius("carol", 4, "old-session"), 1002), number);
+	EXPECT_EQ(exchange(bed, radius("bob", 4, "old-session"), 1003), number);
+}
+
+TEST_P(Datagram, WithoutAKeyASocketKeepsItsMember)
+{
+	Testbed bed(config(server("calls"), rules));
+	const int number = send(bed, "INVITE sip:x SIP/2.0\r\n\r\n", 5000);
+
+	EXPECT_EQ(send(bed, "INVITE sip:x SIP/2.0\r\n\r\n", 5000), number);
+	EXPECT_NE(send(bed, "INVITE sip:x SIP/2.0\r\n\r\n", 5001), number) << "the next in turn";
+}
+
+TEST_P(Datagram, ARuleReachesSocketsThatAreInUse)
+{
+	const auto plain = config("port: 1812, protocol: udp", rules);
+	Testbed bed(plain);
+
+	ASSERT_NE(exchange(bed, radius("alice"), 1000), 0);
+	bed.apply(config(server("users"), rules));
+	std::set<int> used;
+	for (const char *user : {"alice", "bob", "carol"})
+		used.insert(exchange(bed, radius(user), 1000));
+	EXPECT_EQ(used.size(), 3U);
+	bed.apply(plain);
+	EXPECT_EQ(exchange(bed, radius("alice"), 1000), exchange(bed, radius("bob"), 1000));
+}
+
 TEST_P(Datagram, PlacesAreCountedExactlyAndGivenBack)
 {
 	Testbed bed(limited(config("port: 80, protocol: tcp", "", 2), 3));

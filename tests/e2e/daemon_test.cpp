@@ -237,6 +237,14 @@ TEST_F(Daemon, SessionsCanBeSeenAndDeleted)
 	EXPECT_EQ(lab_.query("session flush --member web4/rs1")["deleted"],
 		  lab_.query("show sessions --virtual-server shop4")["matched"] == 4 ? 1 : 2);
 	EXPECT_EQ(lab_.holdfast("session delete").status, 2);
+	EXPECT_EQ(lab_.holdfast("session delete --key ''").status, 2) << "an empty filter is none";
+	for (const char *what : {"virtual-servers", "pools", "members", "rules", "interfaces", "counters --all",
+				 "sessions", "connections"}) {
+		const Ran shown = lab_.holdfast(std::string("show ") + what);
+
+		EXPECT_EQ(shown.status, 0) << what;
+		EXPECT_NE(shown.output.find('\n'), std::string::npos) << what;
+	}
 	lab_.query("session flush --all");
 	EXPECT_EQ(lab_.query("show sessions")["matched"], 0);
 

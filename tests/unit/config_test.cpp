@@ -239,6 +239,14 @@ const Broken broken[] = {
 	 "f:7:45: persistence[1].attributes[1].type: '0' is not a RADIUS attribute; allowed: 1-255, or a name as in "
 	 "User-Name",
 	 good_datagrams},
+	{"attribute_empty", "type: 44", "type: ''",
+	 "f:7:45: persistence[1].attributes[1].type: '' is not a RADIUS attribute; allowed: 1-255, or a name as in "
+	 "User-Name",
+	 good_datagrams},
+	{"attribute_missing", "{type: 44}", "{}", "f:7:38: persistence[1].attributes[1].type: is required",
+	 good_datagrams},
+	{"protocol_unknown", "port: 5060, protocol: udp", "port: 5060, protocol: upd",
+	 "f:9:60: virtual_servers[0].protocol: 'upd' is not known; allowed: tcp, udp", good_datagrams},
 	{"attribute_twice", "type: 44", "type: 1",
 	 "f:7:45: persistence[1].attributes[1].type: User-Name is given twice", good_datagrams},
 	{"attribute_secret", "type: 44", "type: 2",

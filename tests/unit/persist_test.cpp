@@ -107,6 +107,22 @@ TEST(KeysOfValues, AreThoseOfMessages)
 	EXPECT_EQ(std::find(named.begin(), named.end(), found.keys[1]), named.end());
 }
 
+TEST(RadiusReadable, ComesBackAsTheSameValue)
+{
+	const RadiusAttribute user{1}, address{4}, port{5}, part{26, 9, 1}, whole{26};
+
+	EXPECT_EQ(radius_readable(user, "alice"), "alice");
+	EXPECT_EQ(radius_readable(address, {"\x0a\0\0\1", 4}), "10.0.0.1");
+	EXPECT_EQ(radius_readable(port, {"\0\0\1\2", 4}), "258");
+	EXPECT_EQ(radius_readable(user, "\x1b[2J"), "0x1b5b324a") << "nothing that a terminal would obey";
+	EXPECT_EQ(radius_readable(user, "0x41"), "0x30783431");
+	for (const RadiusAttribute &attribute : {user, address, port, part, whole}) {
+		for (const std::string value : {"abcd", "\x80\x01\xff\x7f", "0x41", "    "})
+			EXPECT_EQ(radius_value(attribute, radius_readable(attribute, value)), value);
+	}
+	EXPECT_EQ(printable("a\tb\xff"), "a\\x09b\\xff");
+}
+
 TEST(KeysOfValues, WithoutOneSecretTellNothingOfAnothers)
 {
 	const Rule sip{.name = "sip", .type = HF_RULE_SIP_CALL_ID};

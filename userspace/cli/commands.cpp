@@ -108,7 +108,9 @@ int explain(const Arguments &arguments)
 				fmt::format("{}: hexadecimal digits, two for each byte, are expected", arguments.file));
 			return failed;
 		}
-		target += "&message=" + *text;
+		// No more than this is looked at, however long the datagram is.
+		target +=
+			fmt::format("&length={}&message={}", text->size() / 2, text->substr(0, 2UL * HF_MESSAGE_BYTES));
 	}
 	return show(arguments, target, print_explanation);
 }
@@ -239,11 +241,16 @@ int detach(const Arguments &arguments)
 	return failed;
 }
 
+// A filter that is empty by mistake would be none, and match everything.
+const CLI::Validator
+	not_empty([](const std::string &value) { return std::string(value.empty() ? "must not be empty" : ""); }, "");
+
 void add_filters(CLI::App *command, Arguments &arguments, const std::string &key_help)
 {
-	command->add_option("--virtual-server", arguments.virtual_server, "only of this virtual server");
-	command->add_option("--member", arguments.member, "only of this member, POOL/NAME");
-	command->add_option("--key", arguments.key, key_help)->expected(1);
+	command->add_option("--virtual-server", arguments.virtual_server, "only of this virtual server")
+		->check(not_empty);
+	command->add_option("--member", arguments.member, "only of this member, POOL/NAME")->check(not_empty);
+	command->add_option("--key", arguments.key, key_help)->check(not_empty)->allow_extra_args(false);
 }
 
 class CommandLine
@@ -334,7 +341,7 @@ private:
 		add_filters(sessions, arguments_,
 			    "only the session of this key: a client's address, a Call-ID, an attribute's "
 			    "value (again for each further attribute of one key), or its digest");
-		sessions->add_option("--rule", arguments_.rule, "only of this rule");
+		sessions->add_option("--rule", arguments_.rule, "only of this rule")->check(not_empty);
 		sessions->add_option("--limit", arguments_.limit, "at most so many")->capture_default_str();
 		CLI::App *connections = add(parent, "connections", "connections, one line each", [this] {
 			return show(arguments_, "/v1/connections" + filter_query(arguments_, true), print_connections);
@@ -366,7 +373,7 @@ private:
 						[this] { return delete_sessions(arguments_); });
 
 			add_filters(command, arguments_, "the session of this key, as in `show sessions`");
-			command->add_option("--rule", arguments_.rule, "only of this rule");
+			command->add_option("--rule", arguments_.rule, "only of this rule")->check(not_empty);
 			command->add_flag("--all", arguments_.all, "every session");
 		}
 	}

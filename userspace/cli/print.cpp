@@ -122,11 +122,10 @@ std::string print_rules(const json &list)
 	Table table({"RULE", "TYPE", "TIMEOUT", "IPV4 MASK", "IPV6 MASK"});
 
 	for (const json &one : list) {
-		const bool has_table = one.contains("timeout");
+		auto setting = [&](const char *key) { return one.contains(key) ? number(one[key]) : "-"; };
 
-		table.add({one["name"], one["type"], has_table ? number(one["timeout"]) : "-",
-			   has_table ? number(one["ipv4_mask_bits"]) : "-",
-			   has_table ? number(one["ipv6_mask_bits"]) : "-"});
+		table.add({one["name"], one["type"], setting("timeout"), setting("ipv4_mask_bits"),
+			   setting("ipv6_mask_bits")});
 	}
 	return table.text();
 }

@@ -122,7 +122,7 @@ private:
 	// Beside config_.virtual_servers: the places of what is checked at the end.
 	struct ServerPlaces {
 		Place pool, persistence, port;
-		bool has_pool, has_persistence;
+		bool has_pool, has_persistence, has_protocol;
 	};
 	std::vector<ServerPlaces> places_;
 };
@@ -273,7 +273,8 @@ void Parser::read_radius(ObjectReader &reader, Rule &rule)
 
 void Parser::read_attribute(ObjectReader &reader, Rule &rule)
 {
-	const std::string text = reader.text("type", true).value_or("");
+	const auto given = reader.text("type", true);
+	const std::string text = given.value_or("");
 	const char *end = text.data() + text.size();
 	RadiusAttribute attribute;
 	unsigned number = 0;
@@ -281,7 +282,7 @@ void Parser::read_attribute(ObjectReader &reader, Rule &rule)
 	if (auto named = radius_number(text)) {
 		number = *named;
 	} else if (const auto [stop, status] = std::from_chars(text.data(), end, number);
-		   !text.empty() && (status != std::errc() || stop != end || number < 1 || number > 255)) {
+		   given && (status != std::errc() || stop != end || number < 1 || number > 255)) {
 		reader.error("type", fmt::format("'{}' is not a RADIUS attribute; allowed: 1-255, or a name as in "
 						 "User-Name",
 						 text));
@@ -303,13 +304,13 @@ void Parser::read_attribute(ObjectReader &reader, Rule &rule)
 		}
 	}
 	if (vendor) {
-		const bool given = reader.has("vendor_id"), typed = reader.has("vendor_type");
+		const bool has_id = reader.has("vendor_id"), has_type = reader.has("vendor_type");
 		const auto id = reader.integer("vendor_id", 0, 16777215), type = reader.integer("vendor_type", 0, 255);
 
 		attribute.vendor_id = static_cast<uint32_t>(id.value_or(0));
 		attribute.vendor_type = static_cast<uint8_t>(type.value_or(0));
 		// A value that was refused has had its error.
-		if (given == id.has_value() && typed == type.has_value() &&
+		if (has_id == id.has_value() && has_type == type.has_value() &&
 		    !attribute.vendor_id != !attribute.vendor_type)
 			reader.error("vendor_type",
 				     "vendor_id and vendor_type go together; both 0: the whole attribute");
@@ -378,8 +379,9 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	if (auto address = read_address(reader))
 		server.address = *address;
 	read_port(reader, server);
-	if (auto protocol =
-		    reader.word<hf_protocol>("protocol", {{"tcp", HF_PROTOCOL_TCP}, {"udp", HF_PROTOCOL_UDP}}, true))
+	const auto protocol =
+		reader.word<hf_protocol>("protocol", {{"tcp", HF_PROTOCOL_TCP}, {"udp", HF_PROTOCOL_UDP}}, true);
+	if (protocol)
 		server.protocol = *protocol;
 	reader.unavailable_word("forwarding", {"direct", "fullnat", "nat46", "nat64"});
 	if (auto forwarding = reader.word<hf_forwarding>("forwarding", with_words(forwardings()), true))
@@ -397,7 +399,7 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	reader.unavailable({"source_addresses", "syn_protection", "x_forwarded_for", "proxy_protocol", "server_first",
 			    "server_first_wait", "new_sessions_per_second", "own_addresses"});
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"), reader.has("pool"),
-			   reader.has("persistence")});
+			   reader.has("persistence"), protocol.has_value()});
 	config_.virtual_servers.push_back(server);
 }
 
@@ -418,7 +420,7 @@ void Parser::check_references()
 		if (places_[i].has_persistence)
 			rule_names_.check(places_[i].persistence, server.persistence);
 		auto rule = rules.find(server.persistence);
-		if (rule != rules.end() && decides_by_datagram(rule->second->type) &&
+		if (rule != rules.end() && decides_by_datagram(rule->second->type) && places_[i].has_protocol &&
 		    server.protocol != HF_PROTOCOL_UDP)
 			report(errors_, places_[i].persistence,
 			       fmt::format("a rule of type {} needs protocol udp{}", word(rule->second->type),

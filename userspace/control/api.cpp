@@ -246,6 +246,7 @@ ApiAnswer later(std::function<Result<json>()> walk)
 ApiAnswer explain_decision(const Controller &controller, const ApiRequest &request)
 {
 	Question question;
+	std::string length;
 
 	for (const auto &[name, value] : request.query) {
 		if (name == "virtual_server")
@@ -254,14 +255,27 @@ ApiAnswer explain_decision(const Controller &controller, const ApiRequest &reque
 			question.client = value;
 		else if (name == "message")
 			question.message = bytes_of_hex(value);
+		else if (name == "length")
+			length = value;
 		else
-			return {refuse(400, fmt::format("'{}': allowed are virtual_server, client, message", name)),
+			return {refuse(400,
+				       fmt::format("'{}': allowed are virtual_server, client, message, length", name)),
 				{}};
 	}
 	if (question.virtual_server.empty() || question.client.empty())
 		return {refuse(400, "virtual_server and client are needed"), {}};
 	if (request.query.contains("message") && !question.message)
 		return {refuse(400, "message: hexadecimal digits, two for each byte, are expected"), {}};
+	question.length = question.message ? question.message->size() : 0;
+	if (!length.empty()) {
+		const char *end = length.data() + length.size();
+		const auto [stop, status] = std::from_chars(length.data(), end, question.length);
+
+		if (!question.message || status != std::errc() || stop != end ||
+		    question.length < question.message->size())
+			return {refuse(400, fmt::format("length: '{}'; allowed: the message's bytes, or more", length)),
+				{}};
+	}
 	return later([snapshot = controller.snapshot(), question] { return explain(snapshot, question); });
 }
 

@@ -60,8 +60,8 @@ uint32_t age(uint32_t now, uint32_t then)
 // What a scope stands for, and the keys in it that were asked for.
 struct SessionView {
 	const Rule *rule = nullptr;
-	std::string scope;           // the virtual server's name, or "RULE@POOL"
-	uint32_t virtual_server = 0; // 0: several
+	std::string scope; // the virtual server's name, or "RULE@POOL"
+	bool used = true;  // by the virtual server that was asked for
 	std::vector<SessionKey> keys;
 };
 
@@ -72,12 +72,16 @@ SessionView view_scope(const Snapshot &snapshot, const Wanted &wanted, uint32_t 
 	if (scope & HF_SCOPE_ACROSS) {
 		const std::string rule = snapshot.ids.rules.name((scope & ~HF_SCOPE_ACROSS) >> HF_SCOPE_RULE_SHIFT);
 
+		const std::string pool = snapshot.ids.pools.name(scope & HF_SCOPE_POOL_MASK);
+		const VirtualServer *server = snapshot.virtual_server(wanted.virtual_server);
+
 		view.rule = snapshot.rule(rule);
-		view.scope = rule + "@" + snapshot.ids.pools.name(scope & HF_SCOPE_POOL_MASK);
+		view.scope = rule + "@" + pool;
+		view.used = !wanted.virtual_server || (server && server->persistence == rule && server->pool == pool);
 	} else if (const VirtualServer *server = snapshot.virtual_server(scope)) {
 		view.rule = snapshot.rule_of(*server);
 		view.scope = server->name;
-		view.virtual_server = scope;
+		view.used = !wanted.virtual_server || scope == wanted.virtual_server;
 	}
 	if (view.rule && !wanted.key.empty()) {
 		// A value that this rule cannot have is no error: another rule may have it.
@@ -100,7 +104,7 @@ bool matches(const Wanted &wanted, const SessionView &view, const hf_session_key
 
 	if (key.kind != session_kind(view.rule->type))
 		return false; // of the rule's former type
-	if (wanted.virtual_server && view.virtual_server != wanted.virtual_server)
+	if (!view.used)
 		return false;
 	if (wanted.member && session.member != wanted.member)
 		return false;
@@ -114,13 +118,13 @@ bool matches(const Wanted &wanted, const SessionView &view, const hf_session_key
 }
 
 Result<void>
-each_session(const Snapshot &snapshot, const Wanted &wanted,
+each_session(const Snapshot &snapshot, const HashMap<hf_session_key, hf_session> &map, const Wanted &wanted,
 	     const std::function<bool(const SessionView &, const hf_session_key &, const hf_session &)> &visit)
 {
 	std::map<uint32_t, SessionView> views;
 	const uint32_t now = snapshot.maps->now();
 
-	return snapshot.maps->sessions.each([&](const hf_session_key &key, const hf_session &session) {
+	return map.each([&](const hf_session_key &key, const hf_session &session) {
 		auto view = views.find(key.scope);
 
 		if (view == views.end())
@@ -164,7 +168,8 @@ Result<json> list_sessions(const Snapshot &snapshot, const EntryFilter &filter)
 		return wanted.error();
 	const uint32_t now = snapshot.maps->now();
 	auto walked = each_session(
-		snapshot, *wanted, [&](const SessionView &view, const hf_session_key &key, const hf_session &session) {
+		snapshot, snapshot.maps->sessions, *wanted,
+		[&](const SessionView &view, const hf_session_key &key, const hf_session &session) {
 			if (matched++ >= wanted->limit)
 				return true;
 			const uint32_t idle = age(now, session.last_seen);
@@ -189,20 +194,24 @@ Result<json> list_sessions(const Snapshot &snapshot, const EntryFilter &filter)
 Result<uint64_t> delete_sessions(const Snapshot &snapshot, const EntryFilter &filter)
 {
 	auto wanted = resolve(snapshot, filter);
-	std::vector<hf_session_key> keys;
 	uint64_t deleted = 0;
 
 	if (!wanted)
 		return wanted.error();
-	auto walked = each_session(snapshot, *wanted,
-				   [&](const SessionView &, const hf_session_key &key, const hf_session &) {
-					   keys.push_back(key);
-					   return true;
-				   });
-	if (!walked)
-		return walked.error();
-	for (const hf_session_key &key : keys)
-		deleted += snapshot.maps->sessions.erase(key);
+	// Proposals, too: otherwise a client would get the same member again.
+	for (const auto *map : {&snapshot.maps->embryonic_sessions, &snapshot.maps->sessions}) {
+		std::vector<hf_session_key> keys;
+		auto walked = each_session(snapshot, *map, *wanted,
+					   [&](const SessionView &, const hf_session_key &key, const hf_session &) {
+						   keys.push_back(key);
+						   return true;
+					   });
+		if (!walked)
+			return walked.error();
+		deleted = 0;
+		for (const hf_session_key &key : keys)
+			deleted += map->erase(key);
+	}
 	return deleted;
 }
 
@@ -218,18 +227,24 @@ Result<json> list_connections(const Snapshot &snapshot, const EntryFilter &filte
 		return Error(fmt::format("'{}' is not an address", wanted->key[0]));
 	const uint32_t now = snapshot.maps->now();
 	auto walked = snapshot.maps->connections.each([&](const hf_flow_key &key, const hf_connection &connection) {
-		// The forward direction stands for both.
-		if (connection.flags & HF_CONNECTION_REPLY ||
+		// The forward direction stands for both; where a socket's datagrams go to several members, the reply.
+		const bool reply = connection.flags & HF_CONNECTION_REPLY;
+		const Address client(reply ? key.destination : key.source);
+		const Address address(reply ? connection.address : key.destination);
+
+		if (reply != static_cast<bool>(connection.flags & HF_CONNECTION_PER_DATAGRAM) ||
 		    (wanted->virtual_server && connection.virtual_server != wanted->virtual_server) ||
 		    (wanted->member && connection.member != wanted->member) ||
-		    (wanted->client && *wanted->client != Address(key.source)) || matched++ >= wanted->limit)
+		    (wanted->client && *wanted->client != client) || matched++ >= wanted->limit)
 			return true;
 		list.push_back(
 			{{"virtual_server", or_number(snapshot.ids.virtual_servers.name(connection.virtual_server),
 						      connection.virtual_server)},
 			 {"protocol", word(static_cast<hf_protocol>(key.protocol))},
-			 {"client", endpoint_text(Address(key.source), from_network(key.source_port))},
-			 {"address", endpoint_text(Address(key.destination), from_network(key.destination_port))},
+			 {"client",
+			  endpoint_text(client, from_network(reply ? key.destination_port : key.source_port))},
+			 {"address",
+			  endpoint_text(address, from_network(reply ? connection.port : key.destination_port))},
 			 {"member", or_number(snapshot.ids.members.name(connection.member), connection.member)},
 			 {"state", state_word(connection.state)},
 			 {"age", age(now, connection.created)},

@@ -53,8 +53,8 @@ class Explanation
 {
 public:
 	Explanation(const Snapshot &snapshot, const VirtualServer &server, const Client &client,
-		    const std::optional<std::string> &message)
-		: snapshot_(snapshot), maps_(*snapshot.maps), server_(server), client_(client), message_(message),
+		    const Question &question)
+		: snapshot_(snapshot), maps_(*snapshot.maps), server_(server), client_(client), question_(question),
 		  rule_(snapshot.rule_of(server)), id_(snapshot.ids.virtual_servers.find(server.name)),
 		  pool_(snapshot.ids.pools.find(server.pool)), now_(maps_.now())
 	{
@@ -76,8 +76,15 @@ private:
 
 		return found.empty() ? fmt::format("#{}", member) : found;
 	}
-	// Why the member takes no new client (or, if `session`, no old one); "" if it does.
-	std::string refusal(uint32_t id, bool session) const;
+	// Why the member takes no new client (or, if `old`, no old one); "" if it does.
+	std::string refusal(uint32_t id, bool old, bool limited) const;
+	// Does this socket already have a connection with the member?
+	bool is_bound(uint32_t id) const;
+	template <typename Visit> void each_port(Visit visit) const
+	{
+		for (uint32_t port = server_.first_port; port <= server_.last_port; port++)
+			visit(static_cast<uint16_t>(port));
+	}
 	uint32_t age(uint32_t then) const { return now_ > then ? now_ - then : 0; }
 	std::optional<hf_connection> connection() const;
 	Result<std::vector<hf_session_key>> keys();
@@ -91,7 +98,8 @@ private:
 	const Maps &maps_;
 	const VirtualServer &server_;
 	const Client client_;
-	const std::optional<std::string> &message_;
+	const Question &question_;
+	bool answer_ = false; // the message answers a request of the other side
 	const Rule *rule_;
 	uint32_t id_, pool_, now_;
 	uint32_t member_ = 0;
@@ -99,7 +107,7 @@ private:
 	std::vector<std::string> steps_;
 };
 
-std::string Explanation::refusal(uint32_t id, bool session) const
+std::string Explanation::refusal(uint32_t id, bool old, bool limited) const
 {
 	const hf_member member = id < maps_.members.size() ? maps_.members.get(id) : hf_member{};
 	const auto taken = static_cast<int32_t>(maps_.member_connections.get(id));
@@ -108,26 +116,49 @@ std::string Explanation::refusal(uint32_t id, bool session) const
 		return "it is not in the pool any more";
 	if (member.state == HF_MEMBER_DISABLED)
 		return "it is disabled";
-	if (member.state == HF_MEMBER_DRAINING && !session)
+	if (member.state == HF_MEMBER_DRAINING && !old)
 		return "it is being drained: no new clients";
-	if (member.connection_limit && taken >= static_cast<int32_t>(member.connection_limit) &&
-	    (!session || rule_->override_connection_limit))
+	if (limited && member.connection_limit && taken >= static_cast<int32_t>(member.connection_limit))
 		return fmt::format("it is full: {} of {} connections", taken, member.connection_limit);
 	return {};
 }
 
-std::optional<hf_connection> Explanation::connection() const
+bool Explanation::is_bound(uint32_t id) const
 {
+	const hf_member member = maps_.members.get(id);
+	bool bound = false;
 	hf_flow_key key{};
 
 	if (!client_.port)
-		return std::nullopt;
+		return false;
+	std::copy(std::begin(member.address), std::end(member.address), key.source);
+	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), key.destination);
+	key.destination_port = to_network(client_.port);
+	key.protocol = static_cast<uint8_t>(server_.protocol);
+	each_port([&](uint16_t port) {
+		key.source_port = member.port ? member.port : to_network(port);
+		bound = bound || maps_.connections.find(key).has_value();
+	});
+	return bound;
+}
+
+std::optional<hf_connection> Explanation::connection() const
+{
+	std::optional<hf_connection> found;
+	hf_flow_key key{};
+
+	if (!client_.port)
+		return found;
 	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), key.source);
 	std::copy(server_.address.bytes().begin(), server_.address.bytes().end(), key.destination);
 	key.source_port = to_network(client_.port);
-	key.destination_port = to_network(server_.first_port);
 	key.protocol = static_cast<uint8_t>(server_.protocol);
-	return maps_.connections.find(key);
+	each_port([&](uint16_t port) {
+		key.destination_port = to_network(port);
+		if (!found)
+			found = maps_.connections.find(key);
+	});
+	return found;
 }
 
 bool Explanation::by_connection()
@@ -159,8 +190,9 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 		found.push_back(masked(client_.address, *rule_).bytes());
 		say(fmt::format("the key is the client's address under the rule's mask: {}",
 				masked(client_.address, *rule_).text()));
-	} else if (message_) {
-		const MessageKeys message = read_message(*message_, message_->size(), *rule_, snapshot_.digest_key);
+	} else if (question_.message) {
+		const MessageKeys message =
+			read_message(*question_.message, question_.length, *rule_, snapshot_.digest_key);
 		const char *const outcomes[] = {"the message has no key", "", "the key lies beyond what is looked at",
 						"the message is malformed, so it has no key",
 						"looking for the key took more steps than are allowed"};
@@ -170,7 +202,8 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 			say(fmt::format("the message's key: {}", readable));
 		if (message.outcome != HF_PARSER_KEYS)
 			say(outcomes[message.outcome]);
-		if (message.answer)
+		answer_ = message.answer;
+		if (answer_)
 			say("it answers a request of the server: without a session it follows its socket's connection");
 	} else {
 		return Error(fmt::format("rule '{}' of type {} reads datagrams: give one (--hex FILE)", rule_->name,
@@ -206,7 +239,8 @@ bool Explanation::by_session(const std::vector<hf_session_key> &keys)
 			say(fmt::format("{}, but has expired (timeout {} s)", what, rule_->timeout));
 			continue;
 		}
-		const std::string why = refusal(session->member, true);
+		const bool limited = rule_->override_connection_limit && !is_bound(session->member);
+		const std::string why = refusal(session->member, true, limited);
 		if (why.empty()) {
 			say(what);
 			return decide(session->member, "session");
@@ -215,9 +249,13 @@ bool Explanation::by_session(const std::vector<hf_session_key> &keys)
 	}
 	for (const hf_session_key &key : keys) {
 		const auto proposal = maps_.embryonic_sessions.find(key);
+		// As session_embryonic_timeout() of the data path.
+		const uint32_t timeout =
+			key.kind == HF_SESSION_ADDRESS ? uint32_t{HF_EMBRYONIC_TIMEOUT} : rule_->timeout;
 
-		if (!proposal || age(proposal->last_seen) > HF_EMBRYONIC_TIMEOUT ||
-		    !refusal(proposal->member, false).empty())
+		if (!proposal || age(proposal->last_seen) > timeout ||
+		    !refusal(proposal->member, false, rule_->override_connection_limit && !is_bound(proposal->member))
+			     .empty())
 			continue;
 		say(fmt::format("a sender that has not proved itself yet was given {} for this key",
 				name(proposal->member)));
@@ -247,7 +285,7 @@ bool Explanation::by_hash(uint64_t hash)
 		return false;
 	for (int attempt = 0; attempt <= HF_HASH_ATTEMPTS; attempt++) {
 		const uint32_t id = slot(pool.maglev);
-		const std::string why = refusal(id, false);
+		const std::string why = refusal(id, false, true);
 
 		if (why.empty()) {
 			say(fmt::format("the hash names {}", name(id)));
@@ -259,7 +297,8 @@ bool Explanation::by_hash(uint64_t hash)
 		hash = (hash ^ hash >> 27) * 0x94d049bb133111ebULL;
 		hash ^= hash >> 31;
 	}
-	return pool.rotation.size && refusal(slot(pool.rotation), false).empty() && decide(slot(pool.rotation), "hash");
+	return pool.rotation.size && refusal(slot(pool.rotation), false, true).empty() &&
+	       decide(slot(pool.rotation), "hash");
 }
 
 void Explanation::by_method()
@@ -276,7 +315,7 @@ void Explanation::by_method()
 			continue;
 		for (const Member &member : pool.members) {
 			const uint32_t id = snapshot_.ids.members.find(member_key(pool.name, member.name));
-			const std::string why = refusal(id, false);
+			const std::string why = refusal(id, false, true);
 
 			if (why.empty())
 				takers += (takers.empty() ? "" : ", ") + name(id);
@@ -307,7 +346,7 @@ Result<json> Explanation::answer()
 		if (!keys)
 			return keys.error();
 		decided = by_session(*keys);
-		if (!decided && datagrams && keys->empty())
+		if (!decided && datagrams && (keys->empty() || answer_))
 			decided = by_connection();
 	} else if (!decided && rule_) {
 		const bool with_port = rule_->type == HF_RULE_SOURCE_ADDRESS_PORT_HASH;
@@ -343,7 +382,7 @@ Result<json> explain(const Snapshot &snapshot, const Question &question)
 	if (client->address.is_ipv4() != server->address.is_ipv4())
 		return Error(fmt::format("client: {} and the virtual server's {} are not of one family",
 					 client->address.text(), server->address.text()));
-	return Explanation(snapshot, *server, *client, question.message).answer();
+	return Explanation(snapshot, *server, *client, question).answer();
 }
 
 } // namespace holdfast

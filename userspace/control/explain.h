@@ -15,7 +15,8 @@ namespace holdfast
 struct Question {
 	std::string virtual_server;
 	std::string client;                 // ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT
-	std::optional<std::string> message; // the payload of a datagram
+	std::optional<std::string> message; // the payload of a datagram, or its beginning
+	size_t length = 0;                  // of the payload
 };
 
 // {"virtual_server", "rule", "client", "member" (or null), "by": "connection",

@@ -107,11 +107,13 @@ Result<DigestKey> StateDirectory::digest_key(const std::optional<hf_installation
 
 		if (!text)
 			return text.error();
-		if (std::sscanf(text->c_str(), "%16" SCNx64 "%16" SCNx64, &key[0], &key[1]) != 2)
-			return Error(
-				fmt::format("{}: is not 32 hexadecimal digits; without it, sessions by key are lost: "
-					    "remove the file to start with a new one",
-					    path));
+		if (text->ends_with('\n'))
+			text->pop_back();
+		if (text->size() != 32 || !bytes_of_hex(*text) ||
+		    std::sscanf(text->c_str(), "%16" SCNx64 "%16" SCNx64, &key[0], &key[1]) != 2)
+			return Error(fmt::format("{}: is not 32 hexadecimal digits; remove the file: the secret of the "
+						 "maps that are there is taken, or, without maps, a new one made",
+						 path));
 		return key;
 	}
 	if (pinned && (pinned->digest_key[0] || pinned->digest_key[1]))

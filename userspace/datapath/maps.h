@@ -59,7 +59,7 @@ public:
 	MappedArray<uint32_t> selection;
 	HashMap<hf_service_key, hf_member_service> member_services;
 	MappedArray<uint32_t> member_connections;
-	MappedArray<uint32_t> member_connections_found; // by the last sweep
+	MappedArray<hf_places> member_connections_found; // by the last sweep
 	MappedArray<hf_address_filter> addresses;
 	MappedArray<hf_next_hop> next_hops;
 	HashMap<hf_next_hop_key, uint32_t> next_hop_index;

@@ -32,14 +32,15 @@ Result<hf_sweep> Sweeper::count_places()
 
 	for (uint32_t id = 0; id < size; id++) {
 		before[id] = static_cast<int32_t>(maps_.member_connections.get(id));
-		maps_.member_connections_found.set(id, 0);
+		maps_.member_connections_found.set(id, {});
 	}
 	auto swept = maps_.sweep_connections(HF_SWEEP_EXPIRED);
 	for (uint32_t id = 0; swept && id < size; id++) {
-		const auto found = static_cast<int32_t>(maps_.member_connections_found.get(id));
+		const hf_places found = maps_.member_connections_found.get(id);
+		const auto sure = static_cast<int32_t>(found.sure), all = sure + static_cast<int32_t>(found.young);
 		const auto after = static_cast<int32_t>(maps_.member_connections.get(id));
 		const auto [least, most] = std::minmax(before[id], after);
-		const int32_t error = found < least ? found - least : found > most ? found - most : 0;
+		const int32_t error = all < least ? all - least : sure > most ? sure - most : 0;
 
 		if (error)
 			std::atomic_ref<uint32_t>(*maps_.member_connections.live(id))

@@ -120,4 +120,18 @@ std::optional<std::string> radius_value(const RadiusAttribute &attribute, const 
 	return readable;
 }
 
+std::string radius_readable(const RadiusAttribute &attribute, std::string_view value)
+{
+	const RadiusKind kind = attribute.vendor_id ? RadiusKind::text : radius_type(attribute.type).kind;
+	auto byte = [&](size_t i) { return static_cast<unsigned>(static_cast<uint8_t>(value[i])); };
+
+	if (kind == RadiusKind::address && value.size() == 4)
+		return fmt::format("{}.{}.{}.{}", byte(0), byte(1), byte(2), byte(3));
+	if (kind == RadiusKind::integer && value.size() == 4)
+		return fmt::format("{}", byte(0) << 24 | byte(1) << 16 | byte(2) << 8 | byte(3));
+	if (kind != RadiusKind::text || value.starts_with("0x") || value != printable(value))
+		return "0x" + hex(value);
+	return std::string(value);
+}
+
 } // namespace holdfast

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace holdfast
@@ -43,5 +44,7 @@ std::string text(const RadiusAttribute &attribute);
 // A value as it is in a packet, from its readable form: text as it is; addresses
 // and numbers as such; anything as 0x and hex digits.
 std::optional<std::string> radius_value(const RadiusAttribute &attribute, const std::string &readable);
+// The other way.
+std::string radius_readable(const RadiusAttribute &attribute, std::string_view value);
 
 } // namespace holdfast

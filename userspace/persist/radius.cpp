@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "persist/message.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <optional>
 
@@ -83,11 +84,14 @@ void note(Values &found, const Rule &rule, std::string_view whole)
 
 bool all_there(const Values &found)
 {
-	for (const auto &value : found.values) {
-		if (!value)
-			return false;
-	}
-	return true;
+	return std::all_of(found.values.begin(), found.values.end(),
+			   [](const auto &value) { return value.has_value(); });
+}
+
+bool any_there(const Values &found)
+{
+	return std::any_of(found.values.begin(), found.values.end(),
+			   [](const auto &value) { return value.has_value(); });
 }
 
 Values walk(std::string_view bytes, size_t end, const Rule &rule)
@@ -150,7 +154,8 @@ MessageKeys read_radius(std::string_view bytes, size_t length, const Rule &rule,
 		return result;
 	}
 	const Values found = walk(bytes, claimed, rule);
-	if (found.outcome != HF_PARSER_KEYS && !(found.outcome == HF_PARSER_MORE && all_there(found))) {
+	const bool enough = rule.relation == HF_RELATION_AND ? all_there(found) : any_there(found);
+	if (found.outcome != HF_PARSER_KEYS && !(found.outcome == HF_PARSER_MORE && enough)) {
 		result.outcome = found.outcome;
 		return result;
 	}
@@ -159,7 +164,8 @@ MessageKeys read_radius(std::string_view bytes, size_t length, const Rule &rule,
 		if (!found.values[i])
 			continue;
 		const std::string input = radius_digest_input(rule.attributes[i], *found.values[i]);
-		const std::string value = fmt::format("{}={}", text(rule.attributes[i]), *found.values[i]);
+		const std::string value = fmt::format("{}={}", text(rule.attributes[i]),
+						      radius_readable(rule.attributes[i], *found.values[i]));
 
 		if (rule.relation == HF_RELATION_OR) {
 			result.keys.push_back(digest(input, key));

@@ -135,7 +135,7 @@ MessageKeys read_sip(std::string_view bytes, size_t length, const DigestKey &key
 		found.outcome = header.outcome;
 		if (header.outcome == HF_PARSER_KEYS) {
 			found.keys.push_back(digest(header.value, key));
-			found.readable.emplace_back(header.value);
+			found.readable.push_back(printable(header.value));
 		}
 		return found;
 	}

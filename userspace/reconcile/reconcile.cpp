@@ -358,6 +358,13 @@ Result<ReconcileReport> Reconciler::write()
 		write(maps_.pools, id, value);
 	}
 	write_tables(false);
+	for (const auto &[id, settings] : image_.virtual_servers) {
+		const hf_virtual_server before = maps_.virtual_server_settings.get(id);
+
+		// Connections that are decided as a whole, or their datagrams: those of before are neither.
+		if (before.pool && before.parser != settings.parser)
+			moved_servers_.insert(id);
+	}
 	write_all(maps_.virtual_server_settings, image_.virtual_servers);
 	if (auto written = write_services(); !written)
 		return written.error();

@@ -35,4 +35,14 @@ std::optional<std::string> bytes_of_hex(std::string_view digits)
 	return bytes;
 }
 
+std::string printable(std::string_view bytes)
+{
+	std::string text;
+
+	for (const char byte : bytes)
+		text += byte >= ' ' && byte <= '~' ? std::string(1, byte)
+						   : fmt::format("\\x{:02x}", static_cast<uint8_t>(byte));
+	return text;
+}
+
 } // namespace holdfast
