@@ -459,7 +459,7 @@ static __noinline bool connection_claim_tuple(const struct hf_flow_key *key, con
 /*
  * A datagram that a member sends from its service's port, to somebody who has no
  * connection with it: it leaves with the virtual server's address, as all others
- * do. Nothing is recorded. False: the port is no such service's.
+ * do. No connection is recorded. False: the port is no such service's.
  */
 static __noinline bool connection_member_speaks(const struct packet *packet, struct hf_connection *connection)
 {

@@ -24,6 +24,7 @@ struct datagram {
 	__u32 bound;       /* the member of the forward entry; 0: there is none, the sender may not be real */
 	int outcome;       /* enum hf_parser_outcome */
 	bool newly_proved; /* this datagram shows that its sender is real */
+	bool from_member;  /* nothing is decided: the member's own keys are recorded */
 	bool reply_seen;   /* in this second the reply entry of `bound` was there */
 	struct message message;
 };
@@ -74,6 +75,7 @@ static __noinline __u32 datagram_load(hook_context *context, const struct packet
 	datagram->bound = 0;
 	datagram->outcome = HF_PARSER_NONE;
 	datagram->newly_proved = false;
+	datagram->from_member = false;
 	datagram->reply_seen = false;
 	if (forward && !connection_expired(forward, now)) {
 		datagram->bound = forward->member;
@@ -104,6 +106,51 @@ static __noinline __u32 datagram_load(hook_context *context, const struct packet
 	if (!message->available)
 		__builtin_memset(message->bytes, 0, MESSAGE_SLACK);
 	return settings->parser;
+}
+
+/*
+ * A member's datagram: does it ask something of its own (SIP: a server's INVITE)?
+ * What belongs to it is the member's from the beginning. Returns the parser's stage, or 0.
+ */
+static __noinline __u32 datagram_load_members(hook_context *context, const struct packet *packet,
+					      struct hf_connection *connection)
+{
+	struct datagram *datagram = datagram_get();
+	const struct hf_rule *rule;
+	__u32 mark, parser;
+
+	if (!datagram || (connection->flags & (HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM)) !=
+				 (HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM))
+		return 0;
+	datagram->virtual_server = connection->virtual_server;
+	rule = datagram_rule(datagram);
+	if (!rule || !*(const __u32 *)rule->answer_mark ||
+	    packet_load(context, packet->transport + sizeof(struct udphdr), &mark, sizeof(mark)) ||
+	    mark == *(const __u32 *)rule->answer_mark)
+		return 0;
+	parser = datagram_load(context, packet, NULL, connection->virtual_server);
+	datagram->connection = *connection;
+	datagram->from_member = true;
+	return parser;
+}
+
+/* Records the keys of what a member has begun. */
+static __noinline void datagram_learn(struct datagram *datagram, __u32 now)
+{
+	const struct hf_virtual_server *settings = service_settings(datagram->virtual_server);
+	const struct hf_rule *rule = datagram_rule(datagram);
+	struct message_query query = {};
+
+	if (!settings || !rule || datagram->outcome != HF_PARSER_KEYS || datagram->message.answer)
+		return;
+	query.session.pool = settings->pool;
+	query.session.timeout = rule->timeout;
+	query.session.now = now;
+	query.keys = &datagram->message.keys;
+	query.keys->scope = session_scope(settings, datagram->virtual_server, rule);
+	query.virtual_server = datagram->virtual_server;
+	query.proved = true;
+	message_record(&query, datagram->connection.member);
 }
 
 /* Does this socket already have one of the member's places? */

@@ -153,11 +153,15 @@ static __always_inline int datapath_continue(hook_context *context, const struct
 		*parser = datagram_load(context, packet, connection, connection->virtual_server);
 		return *parser ? HAND_OVER : CONTINUE; /* the rule is another one by now */
 	}
-	if (connection_track(packet, connection, now))
-		next_hop_check(context, packet, connection, now);
-	else
+	if (!connection_track(packet, connection, now)) {
 		*found = NULL;
-	return CONTINUE;
+		return CONTINUE;
+	}
+	next_hop_check(context, packet, connection, now);
+	*parser = 0;
+	if (connection->flags & HF_CONNECTION_PER_DATAGRAM)
+		*parser = datagram_load_members(context, packet, connection);
+	return *parser ? HAND_OVER : CONTINUE;
 }
 
 /* HAND_OVER: the program goes on with the stage `parser`. */
@@ -191,6 +195,11 @@ static __always_inline int datapath(hook_context *context, __u32 *parser)
 		if (verdict != CONTINUE)
 			return verdict;
 		next_hop_check(context, &packet, connection, now);
+		*parser = 0;
+		if (connection->flags & HF_CONNECTION_PER_DATAGRAM && !packet_is_later_fragment(&packet))
+			*parser = datagram_load_members(context, &packet, connection);
+		if (*parser)
+			return HAND_OVER;
 	}
 	return datapath_forward(context, &packet, connection);
 }
@@ -199,10 +208,16 @@ static __always_inline int datapath(hook_context *context, __u32 *parser)
 static __always_inline int datapath_decided(hook_context *context)
 {
 	struct datagram *datagram = datagram_get();
+	struct hf_connection *connection;
 	int verdict;
 
 	if (!datagram)
 		return HOOK_DROP;
+	if (datagram->from_member) {
+		datagram_learn(datagram, clock_now());
+		connection = bpf_map_lookup_elem(&connections, &datagram->packet.flow);
+		return datapath_forward(context, &datagram->packet, connection ?: &datagram->connection);
+	}
 	verdict = datagram_decide(context, datagram);
 	if (verdict != CONTINUE)
 		return verdict;

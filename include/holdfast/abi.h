@@ -134,10 +134,16 @@ struct hf_rule {
 	__u8 flags;
 	__u8 relation; /* enum hf_relation */
 	__u8 pad[3];
+	/*
+	 * The first four bytes, as they are in a packet, of a message that answers.
+	 * A member's message that begins with others asks something itself: its keys
+	 * are the member's. 0: nothing is learnt from members.
+	 */
+	__u8 answer_mark[4];
 	struct hf_radius_attribute attributes[HF_KEYS];
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_rule, 108);
+HF_SIZE(hf_rule, 112);
 
 /*
  * A pool's table in `selection`. Replaced by one aligned 8-byte store, so that

@@ -230,6 +230,49 @@ TEST_P(Datagram, AnAnswerOfAClientGoesToTheServerThatAsked)
 	EXPECT_EQ(send(bed, sip("incoming@server", "BYE sip:x SIP/2.0"), 7000, client(2)), number);
 }
 
+TEST_P(Datagram, WhatAServerBeginsIsItsOwn)
+{
+	Testbed bed(config(server("calls"), rules));
+	// A trunk talks to all three from one socket.
+	std::map<int, std::string> dialogs;
+
+	for (int i = 0; dialogs.size() < 3 && i < 9; i++) {
+		const std::string id = fmt::format("trunk-{}", i);
+		dialogs.emplace(exchange(bed, sip(id), 5000), id);
+	}
+	ASSERT_EQ(dialogs.size(), 3U);
+	for (int number = 1; number <= 3; number++) {
+		const std::string id = fmt::format("begun-by-{}", number);
+		const Bytes call =
+			ip(member(number), client()) / Udp{.source = 8080, .destination = 5000} / Payload(sip(id));
+		const Outcome outcome = run(bed, call);
+
+		ASSERT_TRUE(sent(hook(), outcome));
+		EXPECT_EQ(outcome.packet, expected_link(ip(vip(), client(), 63) /
+							Udp{.source = 5060, .destination = 5000} / Payload(sip(id))));
+		EXPECT_EQ(sessions(bed)[call_key(id)], bed.member_id("web", fmt::format("rs{}", number)));
+	}
+	for (const int number : {2, 3, 1}) {
+		const std::string id = fmt::format("begun-by-{}", number);
+
+		EXPECT_EQ(send(bed, sip(id, "SIP/2.0 100 Trying"), 5000), number);
+		EXPECT_EQ(send(bed, sip(id, "BYE sip:x SIP/2.0"), 7000, client(2)), number);
+	}
+	// One that is called without any connection: nobody but its server gets its answer.
+	const std::string id = "begun-to-an-idle-phone";
+	const Outcome call =
+		run(bed, ip(member(2), client(9)) / Udp{.source = 8080, .destination = 9999} / Payload(sip(id)));
+	ASSERT_TRUE(sent(hook(), call));
+	EXPECT_EQ(call.packet, expected_link(ip(vip(), client(9), 63) / Udp{.source = 5060, .destination = 9999} /
+					     Payload(sip(id))));
+	EXPECT_EQ(send(bed, sip(id, "SIP/2.0 200 OK"), 9999, client(9)), 2);
+	// Answers of servers are theirs to no more than before.
+	const size_t before = sessions(bed).size();
+	run(bed, ip(member(1), client()) / Udp{.source = 8080, .destination = 5000} /
+			 Payload(sip("never-asked", "SIP/2.0 200 OK")));
+	EXPECT_EQ(sessions(bed).size(), before);
+}
+
 TEST_P(Datagram, WhatAServerSendsUnaskedHasTheVirtualAddress)
 {
 	Testbed bed(config(server("calls"), rules));

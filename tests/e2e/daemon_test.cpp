@@ -54,14 +54,14 @@ protected:
 						lab_.directory(), name))
 					  .status,
 				  0);
-			// The reload is over when the new workers answer.
-			ASSERT_EQ(
-				shell(fmt::format("timeout 10 sh -c 'until {}; do sleep 0.05; done'",
-						  lab_.in(name,
-							  fmt::format("curl -sfI http://{}:8080/big | grep -q 10485760",
-								      Lab::member_address(true, number)))))
-					.status,
-				0);
+			// The reload is over when the new worker answers, and the old one has gone.
+			const std::string pid = fmt::format("{}/{}/pid", lab_.directory(), name);
+			const std::string ready =
+				lab_.in(name, fmt::format("curl -sfI http://{}:8080/big | grep -q 10485760 && "
+							  "test $(pgrep -cP $(cat {})) = 1",
+							  Lab::member_address(true, number), pid));
+			ASSERT_EQ(shell(fmt::format("timeout 10 sh -c 'until {}; do sleep 0.05; done'", ready)).status,
+				  0);
 		}
 	}
 
@@ -563,7 +563,7 @@ TEST_F(Daemon, ARefusedApplyChangesNothing)
 	EXPECT_EQ(dump, "0\n");
 	lab_.stop_daemon(SIGKILL);
 	lab_.start_daemon();
-	EXPECT_EQ(lab_.query("show members")["members"].size(), pools);
+	EXPECT_EQ(lab_.query("show members")["members"].size(), 6U);
 }
 
 // The rest of a network: tagged VLANs, where the kernel has them.

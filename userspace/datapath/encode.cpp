@@ -55,6 +55,8 @@ hf_rule encode(const Rule &rule)
 	value.flags = static_cast<uint8_t>((rule.match_across ? HF_RULE_MATCH_ACROSS : 0) |
 					   (rule.override_connection_limit ? HF_RULE_OVERRIDE_CONNECTION_LIMIT : 0));
 	value.relation = static_cast<uint8_t>(rule.relation);
+	if (rule.type == HF_RULE_SIP_CALL_ID)
+		std::memcpy(value.answer_mark, "SIP/", sizeof(value.answer_mark));
 	for (size_t i = 0; i < rule.attributes.size() && i < HF_KEYS; i++) {
 		const RadiusAttribute &attribute = rule.attributes[i];
 		const RadiusType type = radius_type(attribute.type);
