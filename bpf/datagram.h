@@ -202,6 +202,22 @@ static __always_inline __u32 message_find(struct message_query *query, const str
 	return 0;
 }
 
+/* Have all keys but the one that named the member been recorded for it in this second? */
+static __always_inline bool message_is_recorded(struct message_query *query, __u32 member)
+{
+	const struct hf_session *session;
+
+	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
+		if (i + 1 == query->settled)
+			continue;
+		message_use_key(query, i);
+		session = bpf_map_lookup_elem(&sessions, &query->session.key);
+		if (!session || session->member != member || session->last_seen != query->session.now)
+			return false;
+	}
+	return true;
+}
+
 /*
  * A datagram without a key, of a socket that has not proved itself: it keeps the
  * member that it was given. It may come again at once, from the lower hook.
@@ -270,7 +286,7 @@ static __always_inline __u32 datagram_choose(struct datagram *datagram, struct d
 	}
 	if (!record)
 		query.keys->count = 0;
-	if (decision->member && query.keys->count > (query.settled ? 1 : 0))
+	if (decision->member && !message_is_recorded(&query, decision->member))
 		decision->member = message_record(&query, decision->member);
 	return decision->member;
 }
