@@ -134,6 +134,19 @@ static __noinline __u32 datagram_load_members(hook_context *context, const struc
 	return parser;
 }
 
+/* What to ask the table of sessions about the datagram's keys. */
+static __always_inline void datagram_query(struct message_query *query, struct datagram *datagram,
+					   const struct hf_virtual_server *settings, const struct hf_rule *rule,
+					   __u32 now)
+{
+	query->session.pool = settings->pool;
+	query->session.timeout = rule->timeout;
+	query->session.now = now;
+	query->keys = &datagram->message.keys;
+	query->keys->scope = session_scope(settings, datagram->virtual_server, rule);
+	query->virtual_server = datagram->virtual_server;
+}
+
 /* Records the keys of what a member has begun. */
 static __noinline void datagram_learn(struct datagram *datagram, __u32 now)
 {
@@ -143,12 +156,7 @@ static __noinline void datagram_learn(struct datagram *datagram, __u32 now)
 
 	if (!settings || !rule || datagram->outcome != HF_PARSER_KEYS || datagram->message.answer)
 		return;
-	query.session.pool = settings->pool;
-	query.session.timeout = rule->timeout;
-	query.session.now = now;
-	query.keys = &datagram->message.keys;
-	query.keys->scope = session_scope(settings, datagram->virtual_server, rule);
-	query.virtual_server = datagram->virtual_server;
+	datagram_query(&query, datagram, settings, rule, now);
 	query.proved = true;
 	message_record(&query, datagram->connection.member);
 }
@@ -249,12 +257,7 @@ static __always_inline __u32 datagram_choose(struct datagram *datagram, struct d
 
 	if (!settings || !rule)
 		return 0;
-	query.session.pool = settings->pool;
-	query.session.timeout = rule->timeout;
-	query.session.now = now;
-	query.keys = &datagram->message.keys;
-	query.keys->scope = session_scope(settings, datagram->virtual_server, rule);
-	query.virtual_server = datagram->virtual_server;
+	datagram_query(&query, datagram, settings, rule, now);
 	query.proved = datagram->bound;
 	query.unlimited = !(rule->flags & HF_RULE_OVERRIDE_CONNECTION_LIMIT);
 

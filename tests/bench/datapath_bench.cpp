@@ -314,14 +314,20 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 			const char *name;
 			uint16_t port;
 			std::string payload;
-		} messages[] = {{"sip-call-id", 5060, sip_invite()},
-				{"radius-and", 1812, radius_request()},
-				{"radius-or", 1813, radius_request()}};
+			uint32_t sessions;
+		} messages[] = {{"sip-call-id", 5060, sip_invite(), 1},
+				{"radius-and", 1812, radius_request(), 1},
+				{"radius-or", 1813, radius_request(), 2}};
 		for (const auto &message : messages) {
 			for (const uint32_t flows : {1U, 4096U}) {
 				const auto steps = exchange(ipv4, flows, message.port, message.payload);
 
 				establish(steps);
+				// What is measured must find its session.
+				auto counted = bed_.maps->sweep_sessions(HF_SWEEP_EXPIRED);
+				if (!counted || counted->alive != message.sessions)
+					throw std::runtime_error(fmt::format("{}: {} sessions", message.name,
+									     counted ? counted->alive : 0));
 				for (const Hook hook : {Hook::xdp, Hook::tc})
 					add(message.name, hook, ipv4, steps[0]);
 			}
