@@ -253,6 +253,74 @@ TEST_F(Daemon, SessionsCanBeSeenAndDeleted)
 		EXPECT_NE(dump.find(field), std::string::npos) << field;
 }
 
+TEST_F(Daemon, ExplainSaysWhatThenHappens)
+{
+	lab_.start_daemon(shop(by_address));
+	for (const bool ipv4 : {true, false}) {
+		const std::string question = fmt::format("explain --virtual-server shop{} --client ", ipv4 ? 4 : 6),
+				  client = Lab::client_address(ipv4, 1);
+
+		EXPECT_EQ(lab_.query(question + client)["by"], "method");
+		EXPECT_EQ(lab_.query(question + client)["by"], "method") << "asking changes nothing";
+		const std::string server = lab_.ask_tcp(ipv4, 1);
+		const auto answer = lab_.query(question + client);
+		EXPECT_EQ(answer["by"], "session");
+		EXPECT_EQ(answer["member"], fmt::format("web{}/{}", ipv4 ? 4 : 6, server));
+		EXPECT_EQ(lab_.holdfast(question + "nobody").status, 1);
+		EXPECT_EQ(lab_.holdfast(question + Lab::client_address(!ipv4, 1)).status, 1);
+	}
+	// An open connection decides before its session does.
+	serve_slow_file();
+	const pid_t download = lab_.start(
+		"client",
+		"curl -s --max-time 60 --local-port 45000 --interface 192.0.2.103 -o /dev/null http://192.0.2.10/big");
+	const std::string socket = "explain --virtual-server shop4 --client 192.0.2.103:45000";
+	for (int i = 0; i < 100 && lab_.query(socket)["by"] != "connection"; i++)
+		std::this_thread::sleep_for(20ms);
+	const auto bound = lab_.query(socket);
+	EXPECT_EQ(bound["by"], "connection");
+	EXPECT_EQ(bound["member"], lab_.query("explain --virtual-server shop4 --client 192.0.2.103")["member"]);
+	::kill(download, SIGKILL);
+
+	std::ofstream(lab_.directory() + "/hash.yaml") << shop("  - {name: rule, type: source-address-hash}\n");
+	lab_.query("apply " + lab_.directory() + "/hash.yaml");
+	for (int client = 4; client <= 9; client++) {
+		for (const bool ipv4 : {true, false}) {
+			const auto answer = lab_.query(fmt::format("explain --virtual-server shop{} --client {}",
+								   ipv4 ? 4 : 6, Lab::client_address(ipv4, client)));
+			EXPECT_EQ(answer["by"], "hash");
+			EXPECT_EQ(answer["member"], fmt::format("web{}/{}", ipv4 ? 4 : 6, lab_.ask_tcp(ipv4, client)));
+		}
+	}
+}
+
+TEST_F(Daemon, TheSecretStaysAndADamagedOneIsRefused)
+{
+	const std::string file = lab_.directory() + "/state/secret";
+
+	lab_.start_daemon(shop(by_address));
+	const std::string secret = shell("cat " + file).output;
+	EXPECT_EQ(secret.size(), 33U);
+	lab_.stop_daemon(SIGTERM);
+	lab_.start_daemon();
+	EXPECT_EQ(shell("cat " + file).output, secret);
+	lab_.stop_daemon(SIGTERM);
+	// Lost: the maps still have it.
+	shell("rm " + file);
+	lab_.start_daemon();
+	EXPECT_EQ(shell("cat " + file).output, secret);
+	lab_.stop_daemon(SIGTERM);
+	for (const std::string &damaged :
+	     {std::string(), std::string("1 2"), secret.substr(0, 20), secret.substr(0, 32) + "0"}) {
+		std::ofstream(file) << damaged;
+		const Ran refused = lab_.run("balancer", "timeout 20 " + lab_.daemon_command("second.sock"));
+
+		EXPECT_EQ(refused.status, 1) << damaged;
+		EXPECT_NE(refused.output.find("secret: is not 32 hexadecimal digits"), std::string::npos)
+			<< refused.output;
+	}
+}
+
 TEST_F(Daemon, ApplySaysWhatItDoesAndADryRunDoesNothing)
 {
 	lab_.start_daemon(shop(by_address));
