@@ -202,10 +202,13 @@ static __always_inline __u32 message_find(struct message_query *query, const str
 	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
 		message_use_key(query, i);
 		found = session_proposed(&query->session, query->virtual_server, false);
+		if (!found)
+			continue;
 		member = member_get(found);
-		if (found && (query->unlimited || !member || !member_is_full(member, found) ||
-			      message_is_bound(packet, member, query->session.now)))
+		if (query->unlimited || !member || !member_is_full(member, found) ||
+		    message_is_bound(packet, member, query->session.now))
 			return found;
+		session_withdraw(&query->session, found);
 	}
 	return 0;
 }
@@ -276,9 +279,15 @@ static __always_inline __u32 datagram_choose(struct datagram *datagram, struct d
 			record = false;
 		}
 	}
-	keyless = !decision->member && !datagram->bound && !query.keys->count;
-	if (keyless)
+	keyless = !decision->member && !datagram->bound && !record;
+	if (keyless) {
 		decision->member = datagram_propose(packet, &query, 0);
+		member = member_get(decision->member);
+		if (member && member_is_full(member, decision->member) && !message_is_bound(packet, member, now)) {
+			session_withdraw(&query.session, decision->member);
+			decision->member = 0;
+		}
+	}
 	if (!decision->member) {
 		if (settings->method == HF_METHOD_SOURCE_HASH)
 			decision->member = select_by_hash(settings->pool, source_address_hash(&packet->flow, false));
@@ -365,8 +374,9 @@ static __noinline int datagram_bind(struct datagram *datagram, struct hf_connect
 		proved = true;
 		connection->flags |= embryo->connection.flags & HF_CONNECTION_COUNTED;
 	} else {
-		if (embryo)
+		if (embryo && !embryo_alive(embryo, now))
 			embryo_remove(&key, embryo);
+		embryo = NULL; /* it is not this connection's: its keys prove nothing */
 		verdict = connection_claim(packet, connection, decision->beyond);
 		if (verdict != CONTINUE)
 			return verdict;

@@ -407,6 +407,34 @@ TEST_P(Datagram, WithoutAKeyASocketKeepsItsMember)
 	EXPECT_NE(send(bed, "INVITE sip:x SIP/2.0\r\n\r\n", 5001), number) << "the next in turn";
 }
 
+TEST_P(Datagram, AProposalForAFullMemberIsForgotten)
+{
+	Testbed bed(limited(config(server("limited"), rules, 2), 1));
+	const int number = send(bed, radius("alice"), 1000); // never answered
+
+	ASSERT_NE(number, 0);
+	ASSERT_EQ(places(bed, number), 1U);
+	EXPECT_EQ(send(bed, radius("alice"), 1001), 3 - number) << "the place is the first socket's";
+	EXPECT_EQ(send(bed, radius("alice"), 1001), 3 - number);
+	EXPECT_EQ(bed.reason(HF_REASON_member_full), 0U);
+}
+
+TEST_P(Datagram, AnEmbryoOfAnotherVirtualServerIsLeftAlone)
+{
+	Testbed bed(
+		config(server("users"), rules, 1) +
+		fmt::format("  - {{name: other, address: \"{}\", forwarding: dnat, pool: web, port: 1813, protocol: "
+			    "udp, persistence: users}}\n",
+			    vip()));
+
+	ASSERT_EQ(send(bed, radius("alice"), 1000), 1);
+	// The member's answers could not be told apart.
+	EXPECT_EQ(send(bed, radius("bob"), 1000, "", 1813), 0);
+	EXPECT_EQ(bed.reason(HF_REASON_tuple_in_use), 1U);
+	EXPECT_EQ(places(bed, 1), 1U);
+	EXPECT_EQ(exchange(bed, radius("alice"), 1000), 1);
+}
+
 TEST_P(Datagram, ARuleReachesSocketsThatAreInUse)
 {
 	const auto plain = config("port: 1812, protocol: udp", rules);

@@ -90,6 +90,7 @@ private:
 	Result<std::vector<hf_session_key>> keys();
 	bool by_connection();
 	bool by_session(const std::vector<hf_session_key> &keys);
+	bool by_socket();
 	bool by_hash(uint64_t hash);
 	void by_method();
 	uint64_t source_hash(bool with_port) const;
@@ -137,7 +138,11 @@ bool Explanation::is_bound(uint32_t id) const
 	key.protocol = static_cast<uint8_t>(server_.protocol);
 	each_port([&](uint16_t port) {
 		key.source_port = member.port ? member.port : to_network(port);
-		bound = bound || maps_.connections.find(key).has_value();
+		const auto found = maps_.connections.find(key);
+		const auto embryo = found ? std::nullopt : maps_.embryonic_connections.find(key);
+
+		bound = bound || (found && age(found->last_seen) <= server_.idle_timeout) ||
+			(embryo && age(embryo->connection.last_seen) <= HF_EMBRYONIC_TIMEOUT);
 	});
 	return bound;
 }
@@ -264,6 +269,27 @@ bool Explanation::by_session(const std::vector<hf_session_key> &keys)
 	return false;
 }
 
+// As datagram_propose() of the data path.
+bool Explanation::by_socket()
+{
+	const uint16_t port = to_network(client_.port);
+	hf_session_key key{};
+
+	if (!client_.port)
+		return false;
+	key.scope = id_;
+	key.kind = HF_SESSION_ADDRESS;
+	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), key.key);
+	key.key[0] ^= static_cast<uint8_t>(port);
+	key.key[1] ^= static_cast<uint8_t>(port >> 8);
+	const auto proposal = maps_.embryonic_sessions.find(key);
+	if (!proposal || age(proposal->last_seen) > HF_EMBRYONIC_TIMEOUT ||
+	    !refusal(proposal->member, false, !is_bound(proposal->member)).empty())
+		return false;
+	say(fmt::format("its socket, which has not proved itself yet, was given {}", name(proposal->member)));
+	return decide(proposal->member, "proposal");
+}
+
 uint64_t Explanation::source_hash(bool with_port) const
 {
 	const auto installation = maps_.installation.find(0);
@@ -297,8 +323,11 @@ bool Explanation::by_hash(uint64_t hash)
 		hash = (hash ^ hash >> 27) * 0x94d049bb133111ebULL;
 		hash ^= hash >> 31;
 	}
-	return pool.rotation.size && refusal(slot(pool.rotation), false, true).empty() &&
-	       decide(slot(pool.rotation), "hash");
+	for (int attempt = 0; pool.rotation.size && attempt < HF_ROTATION_ATTEMPTS; attempt++, hash++) {
+		if (refusal(slot(pool.rotation), false, true).empty())
+			return decide(slot(pool.rotation), "hash");
+	}
+	return false;
 }
 
 void Explanation::by_method()
@@ -347,7 +376,7 @@ Result<json> Explanation::answer()
 			return keys.error();
 		decided = by_session(*keys);
 		if (!decided && datagrams && (keys->empty() || answer_))
-			decided = by_connection();
+			decided = by_connection() || by_socket();
 	} else if (!decided && rule_) {
 		const bool with_port = rule_->type == HF_RULE_SOURCE_ADDRESS_PORT_HASH;
 
