@@ -14,7 +14,7 @@
  */
 #pragma once
 
-#include "connection.h"
+#include "begin.h"
 #include "persist/parser.h"
 
 struct datagram {

@@ -6,7 +6,7 @@
  */
 #include "packet_skb.h"
 
-#include "connection.h"
+#include "embryo.h"
 
 /* What the last walk over the connections found. */
 struct {
