@@ -76,7 +76,7 @@ static __always_inline int connection_not_ours(const struct packet *packet)
 /*
  * A packet that belongs to no connection: whose is it, and which member is to
  * have it? CONTINUE: `decision` says so, unless `refused` names a reason.
- * HAND_OVER: the virtual server's parser has to look at it first.
+ * HAND_OVER: the virtual server's parser, or its front, has to look at it first.
  */
 static __noinline int connection_place(const struct packet *packet, struct decision *decision, enum hf_reason *refused,
 				       __u32 now)
@@ -91,7 +91,7 @@ static __noinline int connection_place(const struct packet *packet, struct decis
 	settings = service_settings(decision->virtual_server);
 	if (!decision->virtual_server || !settings)
 		return connection_not_ours(packet);
-	if (settings->parser)
+	if (settings->parser || settings->flags & HF_SERVER_SPLICES)
 		return HAND_OVER;
 	*refused = HF_REASON_rejected_reset;
 	if (packet->tcp_flags & TCP_RST)
@@ -100,6 +100,7 @@ static __noinline int connection_place(const struct packet *packet, struct decis
 	*refused = HF_REASON_no_connection;
 	if (midstream && !(packet->tcp_flags & TCP_ACK))
 		return CONTINUE;
+	decision->fresh = !midstream;
 	decide(packet, settings, decision, now);
 	if (midstream && !decision->placed)
 		return CONTINUE;
@@ -125,7 +126,7 @@ static __always_inline void connection_make(struct hf_connection *connection, co
 	connection->virtual_server = decision->virtual_server;
 	connection->next_hop = member->next_hop;
 	connection->state = packet_opens(packet) ? HF_CONNECTION_SYN : HF_CONNECTION_UNCONFIRMED;
-	connection->flags = packet_opens(packet) && packet->payload_length ? HF_CONNECTION_SYN_DATA : 0;
+	connection->flags = 0;
 	connection->route_generation = member->route_generation;
 }
 
@@ -173,6 +174,8 @@ static __noinline int connection_conceive(const struct packet *packet, const str
 		return verdict;
 	connection_partner_key(&key, &packet->flow, connection);
 	embryo.connection = *connection;
+	if (packet_opens(packet) && packet->payload_length)
+		embryo.flags = HF_EMBRYO_SYN_DATA;
 	if (bpf_map_update_elem(&embryonic_connections, &packet->flow, &embryo, BPF_ANY)) {
 		reason_count(HF_REASON_table_full);
 		return HOOK_DROP;

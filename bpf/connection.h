@@ -9,6 +9,7 @@
 #include "decide.h"
 #include "fragment.h"
 #include "nexthop.h"
+#include "splice/splice.h"
 
 /* The key of the other direction of the same connection. */
 static __always_inline void connection_partner_key(struct hf_flow_key *partner, const struct hf_flow_key *flow,
@@ -85,6 +86,8 @@ static __noinline void connection_remove(const struct hf_flow_key *flow, const s
 			member_give_place_back(partner->member);
 		bpf_map_delete_elem(&connections, &key);
 	}
+	if (connection->flags & HF_CONNECTION_SPLICED)
+		splice_end(connection->splice);
 	bpf_map_delete_elem(&connections, flow);
 }
 
@@ -109,17 +112,32 @@ static __always_inline bool connection_finished(const struct hf_connection *conn
 	return (connection->flags & CONNECTION_BOTH_FINS) == CONNECTION_BOTH_FINS;
 }
 
-static __always_inline __u32 connection_timeout(const struct hf_connection *connection)
+/* Global: verified once. */
+__noinline __u32 connection_timeout(__u32 virtual_server, __u32 state, __u32 flags)
 {
+	bool finished = (flags & CONNECTION_BOTH_FINS) == CONNECTION_BOTH_FINS;
 	const struct hf_virtual_server *settings;
+	const struct hf_early_limits *limits;
+	__u32 zero = 0;
 
-	/* A RST may be forged: its connection gets some time to show that it lives. */
-	if (connection->state == HF_CONNECTION_CLOSED)
-		return connection_finished(connection) ? HF_CLOSED_TIMEOUT : HF_HALF_CLOSED_TIMEOUT;
-	if (connection->state == HF_CONNECTION_HALF_CLOSED)
+	switch (state) {
+	case HF_CONNECTION_COLLECTING:
+		limits = bpf_map_lookup_elem(&early_limits, &zero);
+		return limits ? limits->timeout : 0;
+	case HF_CONNECTION_CONNECTING:
+		return HF_CONNECTING_TIMEOUT;
+	case HF_CONNECTION_HALF_CLOSED:
 		return HF_HALF_CLOSED_TIMEOUT;
-	settings = service_settings(connection->virtual_server);
-	return settings ? settings->idle_timeout : 0;
+	case HF_CONNECTION_CLOSED:
+		/* A splice has a slot, of which there are not so many. */
+		if (flags & HF_CONNECTION_SPLICED)
+			return finished ? HF_SPLICE_CLOSED_TIMEOUT : HF_CLOSED_TIMEOUT;
+		/* A RST may be forged: its connection gets some time to show that it lives. */
+		return finished ? HF_CLOSED_TIMEOUT : HF_HALF_CLOSED_TIMEOUT;
+	default:
+		settings = service_settings(virtual_server);
+		return settings ? settings->idle_timeout : 0;
+	}
 }
 
 /* Its member is gone from the configuration: its entries are about to be swept. */
@@ -132,7 +150,8 @@ static __always_inline bool connection_orphaned(const struct hf_connection *conn
 
 static __always_inline bool connection_expired(const struct hf_connection *connection, __u32 now)
 {
-	return (__s32)(now - connection->last_seen) > (__s32)connection_timeout(connection);
+	return (__s32)(now - connection->last_seen) > 
+	       (__s32)connection_timeout(connection->virtual_server, connection->state, connection->flags);
 }
 
 /* The state that the FINs so far make. */

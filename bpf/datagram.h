@@ -14,47 +14,8 @@
  */
 #pragma once
 
-#include "begin.h"
-#include "persist/parser.h"
-
-struct datagram {
-	struct hf_connection connection; /* that the packet will be translated with */
-	struct packet packet;
-	__u32 virtual_server;
-	__u32 bound;       /* the member of the forward entry; 0: there is none, the sender may not be real */
-	int outcome;       /* enum hf_parser_outcome */
-	bool newly_proved; /* this datagram shows that its sender is real */
-	bool from_member;  /* nothing is decided: the member's own keys are recorded */
-	bool reply_seen;   /* in this second the reply entry of `bound` was there */
-	struct message message;
-};
-
-/*
- * Private to each hook's programs: not shared, not pinned. What the rare paths
- * begin is kept here, too: of a map's memory the verifier knows nothing, so that
- * the paths are one to it where they come together.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__type(key, __u32);
-	__type(value, struct datagram);
-	__uint(max_entries, 1);
-} datagrams SEC(".maps");
-
-static __always_inline struct datagram *datagram_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&datagrams, &zero);
-}
-
-static __always_inline const struct hf_rule *datagram_rule(const struct datagram *datagram)
-{
-	const struct hf_virtual_server *settings = service_settings(datagram->virtual_server);
-	__u32 id = settings ? settings->rule : 0;
-
-	return bpf_map_lookup_elem(&rules, &id);
-}
+#include "message.h"
+#include "task.h"
 
 /*
  * Keeps the packet and its payload for the programs that follow. `forward` is the
@@ -64,28 +25,28 @@ static __noinline __u32 datagram_load(hook_context *context, const struct packet
 				      __u32 virtual_server)
 {
 	const struct hf_virtual_server *settings = service_settings(virtual_server);
-	struct datagram *datagram = datagram_get();
+	struct task *task = task_get();
+	struct message *message = message_get();
 	__u32 now = clock_now(), size;
-	struct message *message;
 
-	if (!settings || !settings->parser || !datagram)
+	if (!settings || !settings->parser || !task || !message)
 		return 0;
-	datagram->packet = *packet;
-	datagram->virtual_server = virtual_server;
-	datagram->bound = 0;
-	datagram->outcome = HF_PARSER_NONE;
-	datagram->newly_proved = false;
-	datagram->from_member = false;
-	datagram->reply_seen = false;
+	task->packet = *packet;
+	task->virtual_server = virtual_server;
+	task->bound = 0;
+	task->outcome = HF_PARSER_NONE;
+	task->next = HF_STAGE_DECIDE;
+	task->newly_proved = false;
+	task->from_member = false;
+	task->reply_seen = false;
 	if (forward && !connection_expired(forward, now)) {
-		datagram->bound = forward->member;
+		task->bound = forward->member;
 		if (forward->last_seen != now) {
 			forward->last_seen = now;
 			forward->flags &= ~HF_CONNECTION_REPLY_SEEN;
 		}
-		datagram->reply_seen = forward->flags & HF_CONNECTION_REPLY_SEEN;
+		task->reply_seen = forward->flags & HF_CONNECTION_REPLY_SEEN;
 	}
-	message = &datagram->message;
 	message->answer = false;
 	message->keys.count = 0;
 	message->keys.replace = 0;
@@ -93,11 +54,11 @@ static __noinline __u32 datagram_load(hook_context *context, const struct packet
 	message->length = packet->payload_length;
 	/* The rest of it is in later fragments. */
 	if (packet->fragment)
-		message->length = HF_MESSAGE_BYTES * 16;
+		message->length = HF_DATAGRAM_BYTES * 16;
 	message->available = 0;
 	if (packet->payload_length) {
-		size = packet->payload_length < HF_MESSAGE_BYTES ? packet->payload_length : HF_MESSAGE_BYTES;
-		size = below(size - 1, HF_MESSAGE_BYTES) + 1;
+		size = packet->payload_length < HF_DATAGRAM_BYTES ? packet->payload_length : HF_DATAGRAM_BYTES;
+		size = below(size - 1, HF_DATAGRAM_BYTES) + 1;
 		if (!packet_load(context, packet->transport + sizeof(struct udphdr), message->bytes, size)) {
 			message->available = size;
 			__builtin_memset(message->bytes + size, 0, MESSAGE_SLACK);
@@ -115,118 +76,51 @@ static __noinline __u32 datagram_load(hook_context *context, const struct packet
 static __noinline __u32 datagram_load_members(hook_context *context, const struct packet *packet,
 					      struct hf_connection *connection)
 {
-	struct datagram *datagram = datagram_get();
+	struct task *task = task_get();
 	const struct hf_rule *rule;
 	__u32 mark, parser;
 
-	if (!datagram || (connection->flags & (HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM)) !=
+	if (!task || (connection->flags & (HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM)) !=
 				 (HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM))
 		return 0;
-	datagram->virtual_server = connection->virtual_server;
-	rule = datagram_rule(datagram);
+	task->virtual_server = connection->virtual_server;
+	rule = task_rule(task);
 	if (!rule || !*(const __u32 *)rule->answer_mark ||
 	    packet_load(context, packet->transport + sizeof(struct udphdr), &mark, sizeof(mark)) ||
 	    mark == *(const __u32 *)rule->answer_mark)
 		return 0;
 	parser = datagram_load(context, packet, NULL, connection->virtual_server);
-	datagram->connection = *connection;
-	datagram->from_member = true;
+	task->connection = *connection;
+	task->from_member = true;
 	return parser;
 }
 
 /* What to ask the table of sessions about the datagram's keys. */
-static __always_inline void datagram_query(struct message_query *query, struct datagram *datagram,
+static __always_inline void datagram_query(struct message_query *query, const struct task *task, struct message *message,
 					   const struct hf_virtual_server *settings, const struct hf_rule *rule,
 					   __u32 now)
 {
 	query->session.pool = settings->pool;
 	query->session.timeout = rule->timeout;
 	query->session.now = now;
-	query->keys = &datagram->message.keys;
-	query->keys->scope = session_scope(settings, datagram->virtual_server, rule);
-	query->virtual_server = datagram->virtual_server;
+	query->keys = &message->keys;
+	query->keys->scope = session_scope(settings, task->virtual_server, rule);
+	query->virtual_server = task->virtual_server;
 }
 
 /* Records the keys of what a member has begun. */
-static __noinline void datagram_learn(struct datagram *datagram, __u32 now)
+static __noinline void datagram_learn(struct task *task, __u32 now)
 {
-	const struct hf_virtual_server *settings = service_settings(datagram->virtual_server);
-	const struct hf_rule *rule = datagram_rule(datagram);
+	struct message *message = message_get();
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	const struct hf_rule *rule = task_rule(task);
 	struct message_query query = {};
 
-	if (!settings || !rule || datagram->outcome != HF_PARSER_KEYS || datagram->message.answer)
+	if (!message || !settings || !rule || task->outcome != HF_PARSER_KEYS || message->answer)
 		return;
-	datagram_query(&query, datagram, settings, rule, now);
+	datagram_query(&query, task, message, settings, rule, now);
 	query.proved = true;
-	message_record(&query, datagram->connection.member);
-}
-
-/* Does this socket already have one of the member's places? */
-static __noinline bool message_is_bound(const struct packet *packet, const struct hf_member *member, __u32 now)
-{
-	const struct hf_embryonic_connection *embryo;
-	const struct hf_connection *connection;
-	struct hf_flow_key reply = packet->flow;
-
-	__builtin_memcpy(reply.source, member->address, 16);
-	__builtin_memcpy(reply.destination, packet->flow.source, 16);
-	reply.source_port = member->port ?: packet->flow.destination_port;
-	reply.destination_port = packet->flow.source_port;
-	connection = bpf_map_lookup_elem(&connections, &reply);
-	if (connection)
-		return !connection_expired(connection, now);
-	embryo = bpf_map_lookup_elem(&embryonic_connections, &reply);
-	return embryo && embryo_alive(embryo, now);
-}
-
-/* The member of the first key, in the rule's order, that has a live session; then of one that is proposed. */
-static __always_inline __u32 message_find(struct message_query *query, const struct packet *packet)
-{
-	const struct hf_member *member;
-	__u32 found;
-
-	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
-		message_use_key(query, i);
-		found = session_find(&query->session);
-		if (!found)
-			continue;
-		member = member_get(found);
-		if (query->unlimited || !member || !member_is_full(member, found) ||
-		    message_is_bound(packet, member, query->session.now)) {
-			query->settled = i + 1;
-			return found;
-		}
-		reason_count(HF_REASON_session_over_limit);
-		query->keys->replace = true;
-	}
-	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
-		message_use_key(query, i);
-		found = session_proposed(&query->session, query->virtual_server, false);
-		if (!found)
-			continue;
-		member = member_get(found);
-		if (query->unlimited || !member || !member_is_full(member, found) ||
-		    message_is_bound(packet, member, query->session.now))
-			return found;
-		session_withdraw(&query->session, found);
-	}
-	return 0;
-}
-
-/* Have all keys but the one that named the member been recorded for it in this second? */
-static __always_inline bool message_is_recorded(struct message_query *query, __u32 member)
-{
-	const struct hf_session *session;
-
-	for (__u32 i = 0; i < HF_KEYS && i < query->keys->count; i++) {
-		if (i + 1 == query->settled)
-			continue;
-		message_use_key(query, i);
-		session = bpf_map_lookup_elem(&sessions, &query->session.key);
-		if (!session || session->member != member || session->last_seen != query->session.now)
-			return false;
-	}
-	return true;
+	message_record(&query, task->connection.member);
 }
 
 /*
@@ -248,29 +142,30 @@ static __noinline __u32 datagram_propose(const struct packet *packet, struct mes
 }
 
 /* The member for a datagram: that of its keys, of its connection, or one that the balancing method chooses. */
-static __always_inline __u32 datagram_choose(struct datagram *datagram, struct decision *decision, __u32 now)
+static __always_inline __u32 datagram_choose(struct task *task, struct message *message, struct decision *decision,
+					     __u32 now)
 {
-	const struct hf_virtual_server *settings = service_settings(datagram->virtual_server);
-	struct packet *packet = &datagram->packet;
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	struct packet *packet = &task->packet;
 	struct message_query query = {};
 	const struct hf_member *member;
-	const struct hf_rule *rule = datagram_rule(datagram);
+	const struct hf_rule *rule = task_rule(task);
 	bool record, keyless;
 	__u32 id;
 
 	if (!settings || !rule)
 		return 0;
-	datagram_query(&query, datagram, settings, rule, now);
-	query.proved = datagram->bound;
+	datagram_query(&query, task, message, settings, rule, now);
+	query.proved = task->bound;
 	query.unlimited = !(rule->flags & HF_RULE_OVERRIDE_CONNECTION_LIMIT);
 
-	record = datagram->outcome == HF_PARSER_KEYS;
+	record = task->outcome == HF_PARSER_KEYS;
 	if (record)
 		decision->member = message_find(&query, packet);
 	decision->beyond = decision->member && query.unlimited;
-	if (!decision->member && (!record || datagram->message.answer)) {
+	if (!decision->member && (!record || message->answer)) {
 		/* Without a key, or the answer to what a server began: with whom the socket is bound. */
-		id = datagram->bound;
+		id = task->bound;
 		member = member_get(id);
 		if (member && member->state != HF_MEMBER_ABSENT) {
 			decision->member = id;
@@ -279,7 +174,7 @@ static __always_inline __u32 datagram_choose(struct datagram *datagram, struct d
 			record = false;
 		}
 	}
-	keyless = !decision->member && !datagram->bound && !record;
+	keyless = !decision->member && !task->bound && !record;
 	if (keyless) {
 		decision->member = datagram_propose(packet, &query, 0);
 		member = member_get(decision->member);
@@ -331,14 +226,14 @@ static __noinline void datagram_note_keys(const struct hf_flow_key *reply, const
  * Does the socket have a connection with the chosen member? The reply entry tells.
  * For the forward entry's member it is asked once a second.
  */
-static __always_inline bool datagram_is_bound(const struct datagram *datagram, const struct hf_connection *connection,
+static __always_inline bool datagram_is_bound(const struct task *task, const struct hf_connection *connection,
 					      __u32 now)
 {
-	const struct packet *packet = &datagram->packet;
+	const struct packet *packet = &task->packet;
 	struct hf_connection *reply, *forward;
 	struct hf_flow_key key;
 
-	if (datagram->reply_seen && connection->member == datagram->bound)
+	if (task->reply_seen && connection->member == task->bound)
 		return true;
 	connection_partner_key(&key, &packet->flow, connection);
 	reply = bpf_map_lookup_elem(&connections, &key);
@@ -346,21 +241,21 @@ static __always_inline bool datagram_is_bound(const struct datagram *datagram, c
 		return false;
 	if (reply->last_seen != now)
 		reply->last_seen = now;
-	if (connection->member == datagram->bound) {
+	if (connection->member == task->bound) {
 		forward = bpf_map_lookup_elem(&connections, &packet->flow);
-		if (forward && forward->member == datagram->bound)
+		if (forward && forward->member == task->bound)
 			forward->flags |= HF_CONNECTION_REPLY_SEEN;
 	}
 	return true;
 }
 
 /* Makes the socket's connection with the chosen member. CONTINUE: it is there. */
-static __noinline int datagram_bind(struct datagram *datagram, struct hf_connection *connection,
+static __noinline int datagram_bind(struct task *task, const struct message *message, struct hf_connection *connection,
 				    const struct decision *decision, __u32 now)
 {
-	const struct packet *packet = &datagram->packet;
+	const struct packet *packet = &task->packet;
 	struct hf_embryonic_connection *embryo, fresh = {};
-	bool proved = datagram->bound;
+	bool proved = task->bound;
 	struct hf_flow_key key;
 	int verdict;
 
@@ -368,7 +263,7 @@ static __noinline int datagram_bind(struct datagram *datagram, struct hf_connect
 	embryo = bpf_map_lookup_elem(&embryonic_connections, &key);
 	if (embryo && embryo_alive(embryo, now) && connection_pairs(&embryo->connection, &packet->flow, false)) {
 		embryo->connection.last_seen = now;
-		datagram_note_keys(&key, &datagram->message.keys);
+		datagram_note_keys(&key, &message->keys);
 		if (!proved && embryo->connection.created == now)
 			return CONTINUE;
 		proved = true;
@@ -382,13 +277,13 @@ static __noinline int datagram_bind(struct datagram *datagram, struct hf_connect
 			return verdict;
 	}
 	if (proved) {
-		datagram->newly_proved = embryo;
+		task->newly_proved = embryo;
 		if (!connection_establish(packet, connection, now))
 			return CONTINUE;
 	} else {
 		connection_partner(&fresh.connection, packet, connection);
 		bpf_map_delete_elem(&embryonic_keys, &key);
-		datagram_note_keys(&key, &datagram->message.keys);
+		datagram_note_keys(&key, &message->keys);
 		if (!bpf_map_update_elem(&embryonic_connections, &key, &fresh, BPF_ANY))
 			return CONTINUE;
 	}
@@ -396,42 +291,33 @@ static __noinline int datagram_bind(struct datagram *datagram, struct hf_connect
 	return HOOK_DROP;
 }
 
-static __always_inline void datagram_count_outcome(int outcome)
-{
-	if (outcome == HF_PARSER_NONE)
-		reason_count(HF_REASON_key_absent);
-	else if (outcome == HF_PARSER_MORE)
-		reason_count(HF_REASON_key_out_of_reach);
-	else if (outcome == HF_PARSER_MALFORMED)
-		reason_count(HF_REASON_key_malformed);
-	else if (outcome == HF_PARSER_LIMIT)
-		reason_count(HF_REASON_key_scan_limit);
-}
-
 /* The last program's beginning. CONTINUE: translate the datagram with `connection`. */
-static __always_inline int datagram_decide(hook_context *context, struct datagram *datagram)
+static __always_inline int datagram_decide(hook_context *context, struct task *task)
 {
-	struct hf_connection *connection = &datagram->connection;
-	struct decision decision = {.virtual_server = datagram->virtual_server};
+	struct hf_connection *connection = &task->connection;
+	struct decision decision = {.virtual_server = task->virtual_server};
+	struct message *message = message_get();
 	const struct hf_member *member;
 	__u32 now = clock_now();
 	int verdict;
 
-	datagram_count_outcome(datagram->outcome);
-	member = member_get(datagram_choose(datagram, &decision, now));
+	if (!message)
+		return HOOK_DROP;
+	message_count_outcome(task->outcome);
+	member = member_get(datagram_choose(task, message, &decision, now));
 	if (!decision.member || !member) {
 		reason_count(HF_REASON_no_usable_member);
 		return HOOK_DROP;
 	}
-	connection_make(connection, &datagram->packet, &decision, member, now);
+	connection_make(connection, &task->packet, &decision, member, now);
 	connection->flags = HF_CONNECTION_PER_DATAGRAM;
-	if (!datagram_is_bound(datagram, connection, now)) {
-		verdict = datagram_bind(datagram, connection, &decision, now);
+	if (!datagram_is_bound(task, connection, now)) {
+		verdict = datagram_bind(task, message, connection, &decision, now);
 		if (verdict != CONTINUE)
 			return verdict;
-		if (datagram->newly_proved)
-			connection_record(&datagram->packet, connection, now);
+		if (task->newly_proved)
+			connection_record(&task->packet, connection, now);
 	}
-	next_hop_check(context, &datagram->packet, connection, now);
+	next_hop_check(context, &task->packet, connection, now);
 	return CONTINUE;
 }

@@ -16,50 +16,46 @@
 #include "datagram.h"
 #include "forward/nat.h"
 #include "reject.h"
+#include "splice/translate.h"
+#include "way.h"
 
 /*
- * The next hop of a packet whose connection has none from the mirror, or one
- * that this hook cannot reach. CONTINUE: `answer` says where.
+ * Another program goes on with the packet. Where the opening of a spliced connection
+ * needs packets that grow and are copied, that is one of TC: XDP leaves it the packet
+ * as it is.
  */
-static __noinline int datapath_find_way(hook_context *context, const struct packet *packet,
-					struct hf_connection *connection, struct next_hop_answer *answer)
+static __always_inline int datapath_hand_over(const struct packet *packet, __u32 virtual_server, __u32 stage,
+					      __u32 *next)
 {
-	__u16 generation = routes_generation();
-	int reason = next_hop_ask(context, packet, connection, answer);
+	struct task *task = task_get();
 
-	if (reason) {
-		reason_count(reason);
+	if (HOOK_HAS_LOWER_HOOK && stage != HF_STAGE_FRONT)
+		return HOOK_PASS;
+	if (!task)
 		return HOOK_DROP;
-	}
-	connection->next_hop = answer->index;
-	connection->route_generation = generation;
-	return CONTINUE;
+	task->packet = *packet;
+	task->virtual_server = virtual_server;
+	*next = stage;
+	return HAND_OVER;
 }
 
-/* A link header: MACs in front of whatever tags the next hop wants. */
-static __always_inline int datapath_write_link(hook_context *context, const struct packet *packet,
-					       const struct hf_next_hop *hop)
+/* What a spliced connection's packet needs before its addresses are translated. */
+static __always_inline int datapath_translate_splice(hook_context *context, const struct packet *packet,
+						     struct hf_connection *connection, __u32 *next)
 {
-	struct ethhdr *ethernet;
+	int verdict = splice_translate(context, packet, connection);
 
-	if (unlikely(packet->tags || hop->vlan_tci || packet_has_link_tag(context))) {
-		if (packet_retag(context, packet->tags, hop->vlan_protocol, hop->vlan_tci)) {
-			reason_count(HF_REASON_packet_resize);
-			return HOOK_DROP;
-		}
+	if (verdict == HAND_OVER)
+		return datapath_hand_over(packet, connection->virtual_server, HF_STAGE_REPLAY, next);
+	if (verdict == SPLICE_LOST) {
+		connection_remove(&packet->flow, connection);
+		return reject(context, packet, HF_REASON_splice_lost);
 	}
-	ethernet = packet_data(context);
-	if ((void *)(ethernet + 1) > packet_end(context)) {
-		reason_count(HF_REASON_packet_resize);
-		return HOOK_DROP;
-	}
-	__builtin_memcpy(ethernet->h_dest, hop->destination_mac, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, hop->source_mac, ETH_ALEN);
-	return CONTINUE;
+	return verdict;
 }
 
 static __always_inline int datapath_forward(hook_context *context, const struct packet *packet,
-					    struct hf_connection *connection)
+					    struct hf_connection *connection, __u32 *next)
 {
 	bool reply = connection->flags & HF_CONNECTION_REPLY;
 	__u32 index = connection->next_hop;
@@ -71,7 +67,7 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 	if (unlikely(packet_is_first_fragment(packet)))
 		fragment_remember(packet, connection);
 	if (unlikely(!hop || !hop->interface)) {
-		verdict = datapath_find_way(context, packet, connection, &answer);
+		verdict = way_find(context, packet, connection, &answer);
 		if (verdict != CONTINUE)
 			return verdict;
 		hop = answer.index ? bpf_map_lookup_elem(&next_hops, &answer.index) : NULL;
@@ -90,11 +86,16 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 		reason_count(HF_REASON_too_big);
 		return HOOK_DROP;
 	}
+	if (connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
+		verdict = datapath_translate_splice(context, packet, connection, next);
+		if (verdict != CONTINUE)
+			return verdict;
+	}
 	verdict = nat_translate(context, packet, connection);
 	if (verdict != CONTINUE)
 		return verdict;
 	traffic_count(connection->virtual_server, connection->member, reply, packet->network_length);
-	verdict = datapath_write_link(context, packet, hop);
+	verdict = way_write_link(context, packet, hop);
 	if (verdict != CONTINUE)
 		return verdict;
 	return neighbour ? packet_out_neighbour(context, hop->interface) : packet_out(context, hop->interface);
@@ -102,7 +103,7 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 
 /* A packet that belongs to no established connection. CONTINUE: translate it with `connection`. */
 static __always_inline int datapath_begin(hook_context *context, const struct packet *packet,
-					  struct hf_connection *connection, __u32 *parser, __u32 now)
+					  struct hf_connection *connection, __u32 *next, __u32 now)
 {
 	struct hf_embryonic_connection *embryo = bpf_map_lookup_elem(&embryonic_connections, &packet->flow);
 	enum hf_reason refused = HF_REASON_COUNT;
@@ -128,8 +129,10 @@ static __always_inline int datapath_begin(hook_context *context, const struct pa
 		return CONTINUE;
 	verdict = connection_place(packet, &decision, &refused, now);
 	if (verdict == HAND_OVER) {
-		*parser = datagram_load(context, packet, NULL, decision.virtual_server);
-		return *parser ? HAND_OVER : HOOK_PASS; /* the virtual server is just being removed */
+		if (packet->flow.protocol == IPPROTO_TCP)
+			return datapath_hand_over(packet, decision.virtual_server, HF_STAGE_FRONT, next);
+		*next = datagram_load(context, packet, NULL, decision.virtual_server);
+		return *next ? HAND_OVER : HOOK_PASS; /* the virtual server is just being removed */
 	}
 	if (verdict != CONTINUE)
 		return verdict;
@@ -140,35 +143,45 @@ static __always_inline int datapath_begin(hook_context *context, const struct pa
 
 /* The established connection of a packet. CONTINUE: `*found` is it, or NULL. */
 static __always_inline int datapath_continue(hook_context *context, const struct packet *packet,
-					     struct hf_connection **found, __u32 *parser, __u32 now)
+					     struct hf_connection **found, __u32 *next, __u32 now)
 {
 	struct hf_connection *connection = bpf_map_lookup_elem(&connections, &packet->flow);
 
 	*found = connection;
 	if (!connection || (connection->last_seen == now && !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
-			    !(connection->flags & HF_CONNECTION_PER_DATAGRAM)))
+			    !(connection->flags & (HF_CONNECTION_PER_DATAGRAM | HF_CONNECTION_SPLICED))))
 		return CONTINUE;
+	if (connection->flags & HF_CONNECTION_SPLICED) {
+		if (likely(connection->last_seen == now && connection->state < HF_CONNECTION_COLLECTING &&
+			   !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))))
+			return CONTINUE;
+		if (connection->state >= HF_CONNECTION_COLLECTING && !connection_expired(connection, now))
+			return datapath_hand_over(packet, connection->virtual_server,
+						  connection->flags & HF_CONNECTION_REPLY ? HF_STAGE_REPLAY
+											  : HF_STAGE_COLLECT,
+						  next);
+	}
 	if (connection_goes_by_datagram(connection)) {
 		*found = NULL;
-		*parser = datagram_load(context, packet, connection, connection->virtual_server);
-		return *parser ? HAND_OVER : CONTINUE; /* the rule is another one by now */
+		*next = datagram_load(context, packet, connection, connection->virtual_server);
+		return *next ? HAND_OVER : CONTINUE; /* the rule is another one by now */
 	}
 	if (!connection_track(packet, connection, now)) {
 		*found = NULL;
 		return CONTINUE;
 	}
 	next_hop_check(context, packet, connection, now);
-	*parser = 0;
+	*next = 0;
 	if (connection->flags & HF_CONNECTION_PER_DATAGRAM)
-		*parser = datagram_load_members(context, packet, connection);
-	return *parser ? HAND_OVER : CONTINUE;
+		*next = datagram_load_members(context, packet, connection);
+	return *next ? HAND_OVER : CONTINUE;
 }
 
-/* HAND_OVER: the program goes on with the stage `parser`. */
-static __always_inline int datapath(hook_context *context, __u32 *parser)
+/* HAND_OVER: the program goes on with the stage `next`. */
+static __always_inline int datapath(hook_context *context, __u32 *next)
 {
 	struct hf_connection *connection;
-	struct datagram *scratch;
+	struct task *scratch;
 	struct packet packet;
 	__u32 now;
 	int verdict;
@@ -179,47 +192,48 @@ static __always_inline int datapath(hook_context *context, __u32 *parser)
 	now = clock_now();
 	connection = NULL;
 	if (likely(!packet_is_later_fragment(&packet))) {
-		verdict = datapath_continue(context, &packet, &connection, parser, now);
+		verdict = datapath_continue(context, &packet, &connection, next, now);
 		if (verdict != CONTINUE)
 			return verdict;
 	}
 	if (unlikely(!connection)) {
-		scratch = datagram_get();
+		scratch = task_get();
 		if (!scratch)
 			return HOOK_DROP;
 		connection = &scratch->connection;
 		if (packet_is_later_fragment(&packet))
 			verdict = fragment_follow(&packet, connection, now);
 		else
-			verdict = datapath_begin(context, &packet, connection, parser, now);
+			verdict = datapath_begin(context, &packet, connection, next, now);
 		if (verdict != CONTINUE)
 			return verdict;
 		next_hop_check(context, &packet, connection, now);
-		*parser = 0;
+		*next = 0;
 		if (connection->flags & HF_CONNECTION_PER_DATAGRAM && !packet_is_later_fragment(&packet))
-			*parser = datagram_load_members(context, &packet, connection);
-		if (*parser)
+			*next = datagram_load_members(context, &packet, connection);
+		if (*next)
 			return HAND_OVER;
 	}
-	return datapath_forward(context, &packet, connection);
+	return datapath_forward(context, &packet, connection, next);
 }
 
-/* The program that a parser hands the datagram to. */
+/* The program that a next hands the datagram to. */
 static __always_inline int datapath_decided(hook_context *context)
 {
-	struct datagram *datagram = datagram_get();
+	__u32 next;
+	struct task *task = task_get();
 	struct hf_connection *connection;
 	int verdict;
 
-	if (!datagram)
+	if (!task)
 		return HOOK_DROP;
-	if (datagram->from_member) {
-		datagram_learn(datagram, clock_now());
-		connection = bpf_map_lookup_elem(&connections, &datagram->packet.flow);
-		return datapath_forward(context, &datagram->packet, connection ?: &datagram->connection);
+	if (task->from_member) {
+		datagram_learn(task, clock_now());
+		connection = bpf_map_lookup_elem(&connections, &task->packet.flow);
+		return datapath_forward(context, &task->packet, connection ?: &task->connection, &next);
 	}
-	verdict = datagram_decide(context, datagram);
+	verdict = datagram_decide(context, task);
 	if (verdict != CONTINUE)
 		return verdict;
-	return datapath_forward(context, &datagram->packet, &datagram->connection);
+	return datapath_forward(context, &task->packet, &task->connection, &next);
 }

@@ -11,6 +11,7 @@
 
 struct decision {
 	__u32 virtual_server;
+	bool fresh;   /* in: a new connection, or a datagram; otherwise one whose entry was lost */
 	__u32 member; /* 0: none is usable */
 	bool placed;  /* a live session or a hash named the member: the same one as before */
 	bool beyond;  /* a session named it: it is served also where the member is full */
@@ -47,7 +48,7 @@ __noinline int decide(const struct packet *packet, const struct hf_virtual_serve
 	if (!packet || !settings || !decision)
 		return 0;
 	datagram = packet->flow.protocol == IPPROTO_UDP;
-	fresh = datagram || packet_opens(packet);
+	fresh = decision->fresh;
 	rule_id = settings->rule;
 	rule = bpf_map_lookup_elem(&rules, &rule_id);
 	type = rule ? rule->type : HF_RULE_NONE;

@@ -74,7 +74,7 @@ static __always_inline void embryo_note_syn_ack(const struct packet *packet, con
 	if (!partner)
 		return;
 	partner->server_sequence = sequence + 1;
-	partner->connection.flags |= HF_CONNECTION_SYN_ACK;
+	partner->flags |= HF_EMBRYO_SYN_ACK;
 }
 
 /* Does the client's segment show that it has seen the SYN-ACK? */
@@ -82,9 +82,9 @@ static __always_inline bool embryo_acknowledged(const struct hf_embryonic_connec
 						const struct packet *packet, __u32 acknowledgement)
 {
 	/* More than the SYN-ACK may be acknowledged at once where the SYN carried data. */
-	__u32 window = embryo->connection.flags & HF_CONNECTION_SYN_DATA ? 0xffff : 0;
+	__u32 window = embryo->flags & HF_EMBRYO_SYN_DATA ? 0xffff : 0;
 
-	return packet->tcp_flags & TCP_ACK && embryo->connection.flags & HF_CONNECTION_SYN_ACK &&
+	return packet->tcp_flags & TCP_ACK && embryo->flags & HF_EMBRYO_SYN_ACK &&
 	       acknowledgement - embryo->server_sequence <= window;
 }
 

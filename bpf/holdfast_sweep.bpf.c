@@ -17,6 +17,13 @@ struct {
 	__uint(max_entries, 16384);
 } member_connections_found SEC(".maps");
 
+/* Splices that are to be woken, for the daemon. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__type(value, __u32);
+	__uint(max_entries, 4096);
+} sleeping_splices SEC(".maps");
+
 struct sweep_walk {
 	__u32 now;
 	__u32 filter;
@@ -94,6 +101,16 @@ static __always_inline __u32 sweep_session_timeout(__u32 scope)
 	return rule ? rule->timeout : 0;
 }
 
+static __always_inline __u32 sweep_created(const struct hf_connection *connection)
+{
+	const struct hf_splice *splice;
+
+	if (!(connection->flags & HF_CONNECTION_SPLICED))
+		return connection->created;
+	splice = splice_get(connection->splice);
+	return splice ? splice->connecting_since : 0;
+}
+
 /* A place that is taken. The daemon compares what is found with member_connections. */
 static __always_inline void sweep_count(const struct sweep_walk *walk, const struct hf_connection *connection)
 {
@@ -104,7 +121,7 @@ static __always_inline void sweep_count(const struct sweep_walk *walk, const str
 	if (walk->filter != HF_SWEEP_EXPIRED || !connection_holds_place(connection))
 		return;
 	found = bpf_map_lookup_elem(&member_connections_found, &id);
-	if (found && connection->created >= walk->now)
+	if (found && sweep_created(connection) >= walk->now)
 		found->young++;
 	else if (found)
 		found->sure++;
@@ -148,11 +165,25 @@ static long sweep_embryonic_session(void *map, const struct hf_session_key *key,
 	return 0;
 }
 
+static __always_inline bool sweep_connection_named(const struct sweep_walk *walk,
+						   const struct hf_connection *connection)
+{
+	const struct hf_virtual_server *settings;
+
+	/* One that is waiting for its member has none yet. */
+	if (walk->filter == HF_SWEEP_ORPHANS && connection->state == HF_CONNECTION_COLLECTING) {
+		settings = service_settings(connection->virtual_server);
+		return !settings || !settings->pool;
+	}
+	return sweep_named(walk, connection->virtual_server, connection->member);
+}
+
 static long sweep_connection(void *map, const struct hf_flow_key *key, struct hf_connection *connection,
 			     struct sweep_walk *walk)
 {
-	if (sweep_named(walk, connection->virtual_server, connection->member) ||
-	    connection_expired(connection, walk->now)) {
+	if (sweep_connection_named(walk, connection) || connection_expired(connection, walk->now)) {
+		if (connection->flags & HF_CONNECTION_SPLICED)
+			splice_end(connection->splice);
 		sweep_remove(map, key, connection);
 		walk->deleted++;
 	} else {
@@ -172,6 +203,43 @@ static long sweep_embryonic_connection(void *map, const struct hf_flow_key *key,
 	} else {
 		sweep_count(walk, &embryo->connection);
 	}
+	return 0;
+}
+
+/*
+ * A slot whose entries the LRU has evicted is given back. One whose client, or whose
+ * member, has been silent for too long is to be woken: the daemon does that.
+ */
+static long sweep_splice(void *map, const __u32 *slot, struct hf_splice *splice, struct sweep_walk *walk)
+{
+	const struct hf_virtual_server *settings;
+	const struct hf_connection *entry;
+	struct hf_flow_key key;
+	__u32 id = splice->id;
+	__u32 since;
+
+	if (splice->state == HF_SPLICE_FREE)
+		return 0;
+	key = splice->client;
+	entry = bpf_map_lookup_elem(&connections, &key);
+	if (!entry || !(entry->flags & HF_CONNECTION_SPLICED) || entry->splice != id) {
+		if ((__s32)(walk->now - splice->begun) > 1)
+			splice_end(id);
+		return 0;
+	}
+	if (walk->filter != HF_SWEEP_EXPIRED || splice->state == HF_SPLICE_BOUND)
+		return 0;
+	settings = service_settings(splice->virtual_server);
+	if (!settings)
+		return 0;
+	since = walk->now - (splice->state == HF_SPLICE_COLLECTING ? splice->begun : splice->connecting_since);
+	if (splice->state == HF_SPLICE_COLLECTING &&
+	    (since < settings->server_first_wait || splice->client_next != splice->client_first))
+		return 0;
+	if (splice->state == HF_SPLICE_CONNECTING && since < 1)
+		return 0;
+	splice->flags |= HF_SPLICE_WAKE;
+	bpf_map_push_elem(&sleeping_splices, &id, BPF_ANY);
 	return 0;
 }
 
@@ -204,6 +272,7 @@ int sweep_connections(struct hf_sweep *order)
 	sweep_begin(&walk, order);
 	bpf_for_each_map_elem(&embryonic_connections, sweep_embryonic_connection, &walk, 0);
 	bpf_for_each_map_elem(&connections, sweep_connection, &walk, 0);
+	bpf_for_each_map_elem(&splices, sweep_splice, &walk, 0);
 	order->alive = walk.alive;
 	order->deleted = walk.deleted;
 	return 0;

@@ -3,3 +3,4 @@
 #include "packet_skb.h"
 
 #include "programs.h"
+#include "splice/programs.h"

@@ -101,6 +101,29 @@ struct {
 	__uint(max_entries, 1);
 } installation SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_early_limits);
+	__uint(max_entries, 1);
+} early_limits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_syn_cookie_keys);
+	__uint(max_entries, 1);
+} syn_cookie_keys SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct hf_endpoint_key);
+	__type(value, __u32); /* member */
+	__uint(max_entries, 16384);
+} pool_endpoints SEC(".maps");
+
 /* State: written by the data path. */
 
 struct {
@@ -141,6 +164,38 @@ struct {
 	__type(value, struct hf_keys);
 	__uint(max_entries, HF_EMBRYONIC_ENTRIES);
 } embryonic_keys SEC(".maps");
+
+/*
+ * What the two directions of a spliced connection share; slot 0 is not used. The
+ * free slots are on a stack, which the daemon fills once.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct hf_splice);
+	__uint(max_entries, 262144);
+} splices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__type(value, __u32);
+	__uint(max_entries, 262144);
+} free_splices SEC(".maps");
+
+/* Never an LRU: what was acknowledged cannot be had again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct hf_early_key);
+	__type(value, struct hf_early_piece);
+	__uint(max_entries, HF_PIECES);
+} early_data SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(key_size, 16); /* address of a client; IPv6: the first 64 bits of it */
+	__type(value, __u32); /* bytes that it holds */
+	__uint(max_entries, HF_OPENING_CLIENTS);
+} early_shares SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -16,6 +16,10 @@ typedef struct __sk_buff hook_context;
 #define HOOK_PASS TC_ACT_OK
 #define HOOK_DROP TC_ACT_SHOT
 #define HOOK_HAS_LOWER_HOOK false
+#define HOOK_STAGES(STAGE)                                                                                             \
+	STAGE(collect, HF_STAGE_COLLECT)                                                                               \
+	STAGE(bind, HF_STAGE_BIND)                                                                                     \
+	STAGE(replay, HF_STAGE_REPLAY)
 #define HOOK_SECTION SEC("tc")
 #define HOOK_PROGRAM(name) holdfast_tc##name
 
@@ -55,6 +59,11 @@ static __always_inline int packet_load(hook_context *context, __u32 offset, void
 	return bpf_skb_load_bytes(context, offset, to, size);
 }
 
+static __always_inline int packet_store(hook_context *context, __u32 offset, void *from, __u32 size)
+{
+	return bpf_skb_store_bytes(context, offset, from, size, BPF_F_RECOMPUTE_CSUM);
+}
+
 /* BIG TCP (more than 64 KB in one packet) writes 0 into the length field. */
 static __always_inline __u32 packet_network_length(const hook_context *context, __u32 network, __u32 claimed)
 {
@@ -81,6 +90,12 @@ static __always_inline void packet_update_l4_checksum(hook_context *context, __u
 		bpf_l4_csum_replace(context, offset, old_port, new_port, sizeof(new_port) | mangled);
 }
 
+static __always_inline void packet_add_to_checksum(hook_context *context, __u32 offset, __u16 *check,
+						   __u16 difference)
+{
+	bpf_l4_csum_replace(context, offset, 0, difference, 0);
+}
+
 /*
  * Is the checksum left to hardware? There is no field that says so, but the
  * helper leaves the checksum of such a packet alone. Spoils the checksum.
@@ -101,7 +116,7 @@ static __always_inline void packet_note_change(hook_context *context, __u32 diff
 	bpf_csum_update(context, difference);
 }
 
-static __always_inline int packet_shrink(hook_context *context, __u32 length)
+static __always_inline int packet_resize(hook_context *context, __u32 length)
 {
 	return bpf_skb_change_tail(context, length, 0);
 }
@@ -133,4 +148,10 @@ static __always_inline bool packet_has_link_tag(const hook_context *context)
 static __always_inline int packet_out_neighbour(hook_context *context, __u32 interface)
 {
 	return bpf_redirect_neigh(interface, NULL, 0, 0);
+}
+
+/* Sends a copy of the packet, as it is now. */
+static __always_inline int packet_out_clone(hook_context *context, __u32 interface)
+{
+	return bpf_clone_redirect(context, interface, 0);
 }

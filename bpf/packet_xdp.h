@@ -15,6 +15,8 @@ typedef struct xdp_md hook_context;
 
 /* XDP may hand a packet, untouched, to the TC program of the same interface. */
 #define HOOK_HAS_LOWER_HOOK true
+/* Stages that only this hook has. */
+#define HOOK_STAGES(STAGE)
 
 /* "frags": also on interfaces with jumbo frames, whose packets are in pieces. */
 #define HOOK_SECTION SEC("xdp.frags")
@@ -51,6 +53,12 @@ static __always_inline int packet_load(hook_context *context, __u32 offset, void
 	return bpf_xdp_load_bytes(context, offset, to, size);
 }
 
+/* Writes `size` bytes. 0 if they are there. */
+static __always_inline int packet_store(hook_context *context, __u32 offset, void *from, __u32 size)
+{
+	return bpf_xdp_store_bytes(context, offset, from, size);
+}
+
 /* The network layer's length, where the header's own field claims `claimed`. */
 static __always_inline __u32 packet_network_length(const hook_context *context, __u32 network, __u32 claimed)
 {
@@ -76,6 +84,13 @@ static __always_inline void packet_update_l4_checksum(hook_context *context, __u
 	*check = udp && !updated ? 0xffff : updated;
 }
 
+/* Update a TCP checksum in place for `difference` in what it covers, other than addresses. */
+static __always_inline void packet_add_to_checksum(hook_context *context, __u32 offset, __u16 *check,
+						   __u16 difference)
+{
+	*check = csum_update(*check, difference);
+}
+
 static __always_inline bool packet_checksum_is_partial(hook_context *context, __u32 offset)
 {
 	return false;
@@ -84,8 +99,8 @@ static __always_inline bool packet_checksum_is_partial(hook_context *context, __
 /* Bytes that no checksum in the packet covers have changed by this sum. */
 static __always_inline void packet_note_change(hook_context *context, __u32 difference) {}
 
-/* Cut the packet to `length` bytes. */
-static __always_inline int packet_shrink(hook_context *context, __u32 length)
+/* Make the packet `length` bytes long. Growing may fail here. */
+static __always_inline int packet_resize(hook_context *context, __u32 length)
 {
 	return bpf_xdp_adjust_tail(context, (int)length - (int)packet_length(context));
 }

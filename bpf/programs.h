@@ -3,17 +3,22 @@
 #pragma once
 
 #include "datapath.h"
+#include "persist/http.h"
+#include "persist/iso8583_bitmap.h"
 #include "persist/radius_attribute.h"
+#include "persist/rdp_cookie.h"
 #include "persist/sip_call_id.h"
+#include "splice/front.h"
 #include "stages.h"
 
 /* A tail call whose slot is a constant is a direct jump. */
 static __always_inline int stage_go(hook_context *context, __u32 stage)
 {
-	if (stage == HF_STAGE_DECIDE)
-		bpf_tail_call_static(context, &stages, HF_STAGE_DECIDE);
-#define STAGE_GO(name, slot) else if (stage == slot) bpf_tail_call_static(context, &stages, slot);
+#define STAGE_GO(name, slot)                                                                                           \
+	if (stage == slot)                                                                                             \
+		bpf_tail_call_static(context, &stages, slot);
 	STAGE_PARSERS(STAGE_GO)
+	STAGE_OTHERS(STAGE_GO)
 #undef STAGE_GO
 	reason_count(HF_REASON_stage_missing);
 	return HOOK_DROP;
@@ -22,22 +27,23 @@ static __always_inline int stage_go(hook_context *context, __u32 stage)
 HOOK_SECTION
 int HOOK_PROGRAM()(hook_context *context)
 {
-	__u32 parser = 0;
-	int verdict = datapath(context, &parser);
+	__u32 next = 0;
+	int verdict = datapath(context, &next);
 
-	return verdict == HAND_OVER ? stage_go(context, parser) : verdict;
+	return verdict == HAND_OVER ? stage_go(context, next) : verdict;
 }
 
 #define STAGE_PROGRAM(name, stage)                                                                                     \
 	HOOK_SECTION                                                                                                   \
 	int HOOK_PROGRAM(_##name)(hook_context * context)                                                              \
 	{                                                                                                              \
-		struct datagram *datagram = datagram_get();                                                            \
-		const struct hf_rule *rule = datagram ? datagram_rule(datagram) : NULL;                                \
+		struct message *message = message_get();                                                               \
+		struct task *task = task_get();                                                                        \
+		const struct hf_rule *rule = task ? task_rule(task) : NULL;                                            \
                                                                                                                        \
-		if (rule)                                                                                              \
-			datagram->outcome = name##_parse(&datagram->message, rule);                                    \
-		return stage_go(context, HF_STAGE_DECIDE);                                                             \
+		if (message && rule)                                                                                   \
+			task->outcome = name##_parse(message, rule);                                                   \
+		return stage_go(context, task ? task->next : HF_STAGE_DECIDE);                                         \
 	}
 STAGE_PARSERS(STAGE_PROGRAM)
 #undef STAGE_PROGRAM
@@ -46,6 +52,17 @@ HOOK_SECTION
 int HOOK_PROGRAM(_decide)(hook_context *context)
 {
 	return datapath_decided(context);
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_front)(hook_context *context)
+{
+	const struct task *task = task_get();
+	int verdict = HOOK_DROP;
+
+	if (task)
+		verdict = front(context, &task->packet, task->virtual_server);
+	return verdict == HAND_OVER ? stage_go(context, HF_STAGE_COLLECT) : verdict;
 }
 
 char LICENSE[] SEC("license") = "GPL";

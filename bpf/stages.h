@@ -3,7 +3,10 @@
  * The programs of a hook: the entry, and those that are reached by tail call. A
  * new parser is one more line in STAGE_PARSERS.
  *
- *   entry --> (parser -->) decide
+ *   entry --> (parser -->) decide                     a packet, a datagram
+ *   entry --> front                                   a SYN, or what has no connection
+ *   entry --> collect (--> parser) --> bind           a stream, on TC
+ *   entry --> replay                                  its member, on TC
  *
  * Include the hook's packet interface first.
  */
@@ -14,14 +17,23 @@
 /* PARSER(name, stage): the function is name_parse, in persist/name.h. */
 #define STAGE_PARSERS(PARSER)                                                                                          \
 	PARSER(sip_call_id, HF_RULE_SIP_CALL_ID)                                                                       \
-	PARSER(radius_attribute, HF_RULE_RADIUS_ATTRIBUTE)
+	PARSER(radius_attribute, HF_RULE_RADIUS_ATTRIBUTE)                                                             \
+	PARSER(http, HF_RULE_HTTP_HEADER_HASH)                                                                         \
+	PARSER(rdp_cookie, HF_RULE_RDP_COOKIE)                                                                         \
+	PARSER(iso8583_bitmap, HF_RULE_ISO8583_BITMAP)
 
-int HOOK_PROGRAM(_decide)(hook_context *context);
+#define STAGE_OTHERS(STAGE)                                                                                            \
+	STAGE(decide, HF_STAGE_DECIDE)                                                                                 \
+	STAGE(front, HF_STAGE_FRONT)                                                                                   \
+	HOOK_STAGES(STAGE)
+
 #define STAGE_DECLARE(name, stage) int HOOK_PROGRAM(_##name)(hook_context * context);
 STAGE_PARSERS(STAGE_DECLARE)
+STAGE_OTHERS(STAGE_DECLARE)
 #undef STAGE_DECLARE
 
 #define STAGE_SLOT(name, stage) [stage] = (void *)&HOOK_PROGRAM(_##name),
+
 
 /* A set of programs of its own for each load: an upgrade replaces all of them at once. */
 struct {
@@ -30,6 +42,6 @@ struct {
 	__uint(key_size, sizeof(__u32));
 	__array(values, int(void *));
 } stages SEC(".maps") = {
-	.values = {[HF_STAGE_DECIDE] = (void *)&HOOK_PROGRAM(_decide), STAGE_PARSERS(STAGE_SLOT)},
+	.values = {STAGE_PARSERS(STAGE_SLOT) STAGE_OTHERS(STAGE_SLOT)},
 };
 #undef STAGE_SLOT

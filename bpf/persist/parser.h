@@ -11,7 +11,8 @@
  * How the verifier is kept content: functions with loops are global, so that each
  * is walked once, by itself, and not again with every state in which it is called;
  * and a loop compares a distance, not the place itself, about which the verifier
- * would otherwise learn something new in every round.
+ * would otherwise learn something new in every round. Or the loop is the kernel's
+ * (bpf_loop), and its place is in memory.
  */
 #pragma once
 
@@ -24,13 +25,25 @@
 
 struct message {
 	__u32 available; /* bytes that are here */
-	__u32 length;    /* of the whole message */
-	bool answer;     /* out: to a request of the other side, so not for balancing */
-	__u8 pad[7];
+	__u32 length;    /* of the whole message; of a stream's: more than that, unless its end is here */
+	/*
+	 * Of a stream, where it was read before: in, where to go on; out, with
+	 * HF_PARSER_MORE, the bytes in front of it are not needed again. The parser must
+	 * come to the same end wherever a stream is cut into segments.
+	 */
+	__u32 resume;
+	bool begun;  /* in: what is at `resume` is not the beginning of the message */
+	bool answer; /* out: to a request of the other side, so not for balancing */
+	__u8 pad[2];
+	__u32 places[8]; /* the parser's own: in memory, the verifier does not follow their values */
 	struct hf_siphash_state digest;
 	struct hf_keys keys;
-	/* After the last byte there are 16 zeros. */
-	__u8 bytes[HF_MESSAGE_BYTES + MESSAGE_SLACK];
+	/* out, with HF_PARSER_MEMBER */
+	__u8 address[16];
+	__be16 port;
+	__u16 pad2[3];
+	/* After the last byte there are 16 zeros. So long that what begins in the first half may be of that length. */
+	__u8 bytes[2 * HF_MESSAGE_BYTES + HF_PIECE_BYTES + MESSAGE_SLACK];
 };
 
 static __always_inline __u8 message_byte(const struct message *message, __u32 offset)
@@ -75,6 +88,41 @@ static __always_inline __u32 word_first(__u64 found)
 	return ((((found & -found) - 1) & 0x0101010101010101ULL) * 0x0101010101010101ULL >> 56) - 1;
 }
 
+enum { MESSAGE_NEAR = 512 };
+
+/* Where `c` is first in the next bytes from `at`: its place, or at + MESSAGE_NEAR. Global: verified once. */
+__noinline __u32 message_find_near(const struct message *message, __u32 at, __u8 c)
+{
+	if (!message)
+		return at;
+	for (int i = 0; i < MESSAGE_NEAR / 8; i++) {
+		__u64 found = word_find(message_word(message, at), c);
+
+		if (found)
+			return at + word_first(found);
+		at += 8;
+	}
+	return at;
+}
+
+/* Where `c` is first in [at, end); `end` if nowhere. Likewise. */
+__noinline __u32 message_find_byte(const struct message *message, __u32 at, __u32 end, __u8 c)
+{
+	if (!message)
+		return end;
+	for (int i = 0; i <= HF_MESSAGE_BYTES / MESSAGE_NEAR; i++) {
+		__u32 found;
+
+		if ((__s32)(end - at) <= 0)
+			break;
+		found = message_find_near(message, at, c);
+		if (found - at < MESSAGE_NEAR)
+			return (__s32)(end - found) > 0 ? found : end;
+		at = found;
+	}
+	return end;
+}
+
 static __always_inline bool message_digest_begin(struct message *message)
 {
 	__u32 zero = 0;
@@ -83,6 +131,18 @@ static __always_inline bool message_digest_begin(struct message *message)
 	if (!settings)
 		return false;
 	hf_siphash128_begin(&message->digest, settings->digest_key);
+	return true;
+}
+
+/* Likewise, for a hash that is to be the same on every machine. */
+static __always_inline bool message_hash_begin(struct message *message)
+{
+	__u32 zero = 0;
+	const struct hf_installation *settings = bpf_map_lookup_elem(&installation, &zero);
+
+	if (!settings)
+		return false;
+	hf_siphash128_begin(&message->digest, settings->hash_key);
 	return true;
 }
 
@@ -106,7 +166,18 @@ static __always_inline __u64 message_digest_words(struct message *message, __u32
 /* Likewise, of any run of bytes. Global: verified once. */
 __noinline __u64 message_digest_bytes(struct message *message, __u32 offset, __u32 length)
 {
-	return message ? message_digest_words(message, offset, length, HF_MESSAGE_BYTES / 8) : 0;
+	return message ? message_digest_words(message, offset, length, HF_DATAGRAM_BYTES / 8) : 0;
+}
+
+/* Likewise, of a run that may be as long as a message: the whole words in front of the last few thousand bytes. */
+static __always_inline __u64 message_digest_run(struct message *message, __u32 offset, __u32 length)
+{
+	for (__u32 i = 0; i < HF_MESSAGE_BYTES / HF_DATAGRAM_BYTES && length >= HF_DATAGRAM_BYTES; i++) {
+		message_digest_bytes(message, offset, HF_DATAGRAM_BYTES);
+		offset += HF_DATAGRAM_BYTES;
+		length -= HF_DATAGRAM_BYTES;
+	}
+	return message_digest_bytes(message, offset, length);
 }
 
 /* The digest is the message's next key. */

@@ -56,7 +56,7 @@ __noinline __u32 sip_value_end(const struct message *message, __u32 at)
 {
 	if (!message)
 		return 0;
-	for (int i = 0; i < HF_MESSAGE_BYTES / 8; i++) {
+	for (int i = 0; i < HF_DATAGRAM_BYTES / 8; i++) {
 		__u64 found = word_find_less(message_word(message, at), 0x21);
 
 		if (found)

@@ -20,7 +20,7 @@
 #include "reasons.h"
 
 /* Changes with every change of a layout or a meaning below. Pinned with the maps. */
-#define HF_ABI_VERSION 2
+#define HF_ABI_VERSION 3
 
 #ifdef __cplusplus
 #define HF_SIZE(type, size) static_assert(sizeof(struct type) == (size), #type)
@@ -44,14 +44,26 @@ enum hf_rule_type {
 	HF_RULE_SOURCE_ADDRESS_PORT_HASH = 3, /* stateless; source address and port */
 	HF_RULE_SIP_CALL_ID = 4,              /* table; per datagram; digest of the Call-ID */
 	HF_RULE_RADIUS_ATTRIBUTE = 5,         /* table; per datagram; digest of attributes */
+	HF_RULE_HTTP_HEADER_HASH = 6,         /* stateless; digest of a request header's value */
+	HF_RULE_HTTP_REQUEST_HASH = 7,        /* stateless; of a URL parameter's value */
+	HF_RULE_COOKIE_HASH = 8,              /* stateless; of a cookie's value, or of all cookies */
+	HF_RULE_RDP_COOKIE = 9,               /* table; digest of the user; or the member of a token */
+	HF_RULE_ISO8583_BITMAP = 10,          /* table; digest of data elements */
 	HF_RULE_TYPES,
 };
 
 /*
  * Programs that are reached by tail call, in the program array `stages` of each
- * hook. A parser's number is that of its rule type.
+ * hook. A parser's number is that of the (first) rule type that it serves.
  */
-enum hf_stage { HF_STAGE_DECIDE = 0, HF_STAGES = HF_RULE_TYPES };
+enum hf_stage {
+	HF_STAGE_DECIDE = 0,            /* a datagram */
+	HF_STAGE_FRONT = HF_RULE_TYPES, /* a SYN, or what has no connection: SYN cookies */
+	HF_STAGE_COLLECT,               /* what a client sends before it is bound (TC) */
+	HF_STAGE_BIND,                  /* the member of a stream (TC) */
+	HF_STAGE_REPLAY,                /* what a member sends before it has all that was collected (TC) */
+	HF_STAGES,
+};
 
 enum hf_forwarding { HF_FORWARDING_DNAT = 1 };
 
@@ -99,11 +111,19 @@ struct hf_virtual_server {
 	__u32 idle_timeout;
 	__u8 method;
 	__u8 forwarding;
-	__u8 parser; /* enum hf_stage: each datagram is read and decided by itself; 0: none */
-	__u8 pad;
+	__u8 parser; /* enum hf_stage: reads each datagram, or the first bytes of each stream; 0: none */
+	__u8 flags;
+	__u16 server_first_wait; /* seconds */
+	__u16 pad;
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_virtual_server, 80);
+HF_SIZE(hf_virtual_server, 84);
+
+/* Of hf_virtual_server. */
+enum {
+	HF_SERVER_SPLICES = 1,     /* TCP: SYN cookies, and a connection to the member of our own */
+	HF_SERVER_BINDS_AT_ONCE = 2 /* with the handshake: nothing of the stream is waited for */
+};
 
 /* An attribute that a radius-attribute rule looks for. Lengths are those of its value. */
 struct hf_radius_attribute {
@@ -122,7 +142,11 @@ enum hf_relation {
 
 enum {
 	HF_RULE_MATCH_ACROSS = 1,             /* the scope is rule and pool, not the virtual server */
-	HF_RULE_OVERRIDE_CONNECTION_LIMIT = 2 /* a full member's sessions move to another one */
+	HF_RULE_OVERRIDE_CONNECTION_LIMIT = 2, /* a full member's sessions move to another one */
+	HF_RULE_STATELESS = 4,                 /* keys are digested under the hash's key: all machines agree */
+	HF_RULE_BITMAP_AND = 8,                /* iso8583-bitmap: all fields have to be present */
+	HF_RULE_ENCODING_ASCII = 16,           /* iso8583-bitmap: bitmaps and binary fields are hex digits */
+	HF_RULE_FRAMING_ASCII = 32,            /* iso8583-bitmap: the length is four digits */
 };
 
 /* rules: by id. */
@@ -133,7 +157,8 @@ struct hf_rule {
 	__u8 ipv6_mask_bits;
 	__u8 flags;
 	__u8 relation; /* enum hf_relation */
-	__u8 pad[3];
+	__u8 keyword_length;
+	__u8 pad[2];
 	/*
 	 * The first four bytes, as they are in a packet, of a message that answers.
 	 * A member's message that begins with others asks something itself: its keys
@@ -141,9 +166,13 @@ struct hf_rule {
 	 */
 	__u8 answer_mark[4];
 	struct hf_radius_attribute attributes[HF_KEYS];
+	/* The keyword, and what to set in a byte before it is compared (0x20: any case). Behind it: zeros. */
+	__u8 keyword[HF_KEYWORD_LENGTH + 1];
+	__u8 keyword_case[HF_KEYWORD_LENGTH + 1];
+	__u64 fields[2]; /* iso8583-bitmap: as in a message, field 1 is the highest bit of the first */
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_rule, 112);
+HF_SIZE(hf_rule, 256);
 
 /*
  * A pool's table in `selection`. Replaced by one aligned 8-byte store, so that
@@ -159,9 +188,16 @@ HF_SIZE(hf_selection_table, 8);
 struct hf_pool {
 	struct hf_selection_table rotation; /* members that take new clients, smooth by weight */
 	struct hf_selection_table maglev;   /* all members of the configuration, by weight */
+	/* What clients are offered in the members' name. */
+	__u16 mss;         /* learnt from the members' SYN-ACKs, the least; 0: nothing yet */
+	__u8 tcp_lacking;  /* enum hf_tcp_option: at least one member lacks them, learnt or configured */
+	__u8 tcp_fixed;    /* configured: nothing is learnt */
+	__u32 pad;
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_pool, 80);
+HF_SIZE(hf_pool, 88);
+
+enum hf_tcp_option { HF_TCP_SACK = 1, HF_TCP_TIMESTAMPS = 2, HF_TCP_WINDOW_SCALE = 4 };
 
 /* members: by id. A member is its pool and its name; the id stays while they do. */
 struct hf_member {
@@ -247,14 +283,15 @@ enum hf_connection_state {
 	HF_CONNECTION_ESTABLISHED = 3,
 	HF_CONNECTION_HALF_CLOSED = 4, /* one side has sent FIN */
 	HF_CONNECTION_CLOSED = 5,      /* both have, or a RST was seen */
+	HF_CONNECTION_COLLECTING = 6,  /* spliced: the client's first bytes are being waited for, no member yet */
+	HF_CONNECTION_CONNECTING = 7,  /* spliced: the member has been sent a SYN */
 };
 
 enum {
 	HF_CONNECTION_REPLY = 1, /* this entry is the direction member -> client */
 	HF_CONNECTION_CLIENT_FIN = 2,
 	HF_CONNECTION_MEMBER_FIN = 4,
-	HF_CONNECTION_SYN_DATA = 8, /* embryonic: the SYN carried data (RFC 7413) */
-	HF_CONNECTION_SYN_ACK = 16, /* embryonic: server_sequence is known */
+	HF_CONNECTION_SPLICED = 8, /* `splice` is valid, and is what the packets need beside this */
 	/*
 	 * The client's datagrams are decided one by one: the forward entry names the
 	 * member of those without a key, and each member has a reply entry.
@@ -274,7 +311,10 @@ struct hf_connection {
 	__be16 port;
 	__u16 address_checksum; /* ones' complement sum of new minus old address, as in RFC 1624 */
 	__u32 member;
-	__u32 created;
+	union {
+		__u32 created;
+		__u32 splice; /* spliced: HF_SPLICE_*; `created` is there */
+	};
 	__u32 last_seen; /* refreshed once a second at most, in both directions */
 	__u16 virtual_server;
 	__u16 next_hop;
@@ -287,8 +327,94 @@ HF_SIZE(hf_connection, 40);
 struct hf_embryonic_connection {
 	struct hf_connection connection;
 	__u32 server_sequence; /* host order: what the client's ACK must acknowledge */
+	__u32 flags;
 };
-HF_SIZE(hf_embryonic_connection, 44);
+HF_SIZE(hf_embryonic_connection, 48);
+
+/* Of hf_embryonic_connection. */
+enum {
+	HF_EMBRYO_SYN_DATA = 1, /* the SYN carried data (RFC 7413) */
+	HF_EMBRYO_SYN_ACK = 2,  /* server_sequence is known */
+};
+
+/* A splice's name: its slot in `splices`, and how often that has been used, in the bits above. */
+#define HF_SPLICE_SLOT 0x000fffffU
+#define HF_SPLICE_GENERATION 0xfff00000U
+#define HF_SPLICE_GENERATION_STEP 0x00100000U
+
+enum hf_splice_state {
+	HF_SPLICE_FREE = 0,
+	HF_SPLICE_COLLECTING = 1,
+	HF_SPLICE_CONNECTING = 2,
+	HF_SPLICE_BOUND = 3,
+};
+
+enum {
+	HF_SPLICE_TIMESTAMPS = 1, /* the client sends them */
+	HF_SPLICE_SACK = 2,
+	HF_SPLICE_SCALE = 4,        /* both sides of the client's half scale their windows */
+	HF_SPLICE_UNSCALE = 8,      /* the member does not scale: the client's windows are made plain */
+	HF_SPLICE_CLIENT_FIN = 16,  /* behind the early data */
+	HF_SPLICE_WAKE = 32,        /* nothing came for too long: the next packet, which the daemon makes, goes on */
+	HF_SPLICE_ACKNOWLEDGED = 64 /* the client was told that early data has arrived: it is ours to deliver */
+};
+
+/*
+ * splices: by slot, what both directions of a spliced connection share. Sequence
+ * numbers are in host order. The client's numbers go to the member as they are;
+ * the member's are shifted by a constant, because the client was given ours in
+ * the SYN cookie, before there was a member (RFC 9293 with a hole in the middle).
+ */
+struct hf_splice {
+	struct hf_flow_key client; /* the forward flow */
+	__u32 id;                  /* its present name */
+	__u32 state;               /* enum hf_splice_state */
+	__u32 busy;                /* somebody is working on what is not bound */
+	__u32 begun;               /* when the client had proved its address; seconds */
+	__u32 connecting_since;
+	__u32 member;
+	__u16 virtual_server;
+	__u16 flags;
+	/* towards the client */
+	__u32 client_first; /* sequence number of the first byte that the member is to get */
+	__u32 client_next;  /* behind the last byte that is stored */
+	__u32 server_first; /* what the client acknowledges before it got anything from the member */
+	__u32 client_timestamp; /* its latest */
+	__u32 timestamp_sent;   /* the highest that it got */
+	__u32 flow_label;       /* first word of its IPv6 header, in network order */
+	__u16 client_window;    /* as in its last packet */
+	__u16 client_mss;
+	__u8 client_scale;
+	__u8 member_scale;
+	__u16 member_mss;
+	/* towards the member */
+	__u32 member_first;        /* sequence number of its first byte */
+	__u32 shift;               /* what is added to its numbers for the client */
+	__u32 member_acknowledged; /* its latest acknowledgement, while there is early data */
+	__u32 member_timestamp;    /* of its SYN-ACK */
+	__u32 timestamp_shift;
+	/* early data */
+	__u32 acknowledged; /* with HF_SPLICE_ACKNOWLEDGED: what the client was told */
+	__u32 parsed;       /* bytes that the parser needs no more */
+	__u16 piece;        /* bytes of a full piece */
+	__u16 pieces;       /* that are stored */
+	__u32 charged;      /* to the client's share; bytes */
+	__u32 segments;     /* that brought early data */
+	__u32 rebinds;      /* after the first binding */
+};
+HF_SIZE(hf_splice, 144);
+
+/* early_data: what a client has sent before there was a member: pieces of the stream, from its first byte. */
+struct hf_early_key {
+	__u32 splice;
+	__u32 number;
+};
+HF_SIZE(hf_early_key, 8);
+
+struct hf_early_piece {
+	__u8 bytes[HF_PIECE_BYTES];
+};
+HF_SIZE(hf_early_piece, HF_PIECE_BYTES);
 
 /* fragments: the first fragment of a datagram -> where the later ones go. */
 struct hf_fragment_key {
@@ -313,11 +439,17 @@ HF_SIZE(hf_fragment, 44);
  *   radius-attribute  of each attribute: type, vendor type, length of the value
  *                     (16 bits), vendor id (32 bits), little-endian, then the
  *                     value, filled up with zeros to a multiple of 8 bytes
+ *   rdp-cookie        of the user (mstshash)
+ *   iso8583-bitmap    of each field: its number and its value's length (16 bits
+ *                     each), little-endian, filled up to 8 bytes with zeros, then
+ *                     the value, likewise
  */
 enum hf_session_kind {
 	HF_SESSION_ADDRESS = 1, /* key: the masked address, readable */
 	HF_SESSION_SIP_CALL_ID = 2,
 	HF_SESSION_RADIUS = 3,
+	HF_SESSION_RDP = 4,
+	HF_SESSION_ISO8583 = 5,
 };
 
 /* A session's scope: a virtual server's id, or a rule's and a pool's (match_across). */
@@ -365,6 +497,8 @@ enum hf_parser_outcome {
 	HF_PARSER_MORE = 2,      /* it would take bytes that are not here */
 	HF_PARSER_MALFORMED = 3, /* the message breaks its protocol's rules: no key */
 	HF_PARSER_LIMIT = 4,     /* the work had no end within its limit: no key */
+	HF_PARSER_FOREIGN = 5,   /* it is another protocol: no key */
+	HF_PARSER_MEMBER = 6,    /* the message names a member, by address and port */
 };
 
 /* ----------------------------------------------------------------- counters */
@@ -409,6 +543,29 @@ struct hf_places {
 	__u32 young;
 };
 HF_SIZE(hf_places, 8);
+
+/* syn_cookie_keys: one entry. The key of a span is chosen by a bit of its number (bpf/splice/syn_cookie.h). */
+struct hf_syn_cookie_keys {
+	__u64 keys[2][2];
+};
+HF_SIZE(hf_syn_cookie_keys, 32);
+
+/* early_limits: one entry. */
+struct hf_early_limits {
+	__u32 max_head;             /* bytes of a stream that are looked at */
+	__u32 max_bytes_per_client; /* early data of one address (IPv6: of its first 64 bits) */
+	__u32 timeout;              /* seconds until the member has to be known */
+};
+HF_SIZE(hf_early_limits, 12);
+
+/* pool_endpoints: a member by its address; port 0: one that has no port of its own. */
+struct hf_endpoint_key {
+	__u32 pool;
+	__u8 address[16];
+	__be16 port;
+	__u16 pad;
+};
+HF_SIZE(hf_endpoint_key, 24);
 
 /* What the in-kernel sweeper is told, and what it found: the context of its programs. */
 enum hf_sweep_filter {

@@ -29,8 +29,11 @@ enum {
 
 	/* Keys of one message: relation `or`. */
 	HF_KEYS = 4,
-	/* What a parser sees of a message; a power of two. */
-	HF_MESSAGE_BYTES = 4096,
+	/* What a parser sees at most of a message, and of one that is a datagram; powers of two. */
+	HF_MESSAGE_BYTES = 32768,
+	HF_DATAGRAM_BYTES = 4096,
+	/* A keyword of a rule: a name of a header, a cookie or a URL parameter. */
+	HF_KEYWORD_LENGTH = 63,
 	/* Work of the parsers: words and lines; white space around a value; attributes; parts of one. */
 	HF_SIP_STEPS = 768,
 	HF_SIP_SPACES = 32,
@@ -43,11 +46,29 @@ enum {
 	/* Datagrams in pieces, on their way. */
 	HF_FRAGMENT_ENTRIES = 16384,
 
+	/* Early data is kept in pieces: as long as a full segment, at most this; and so many. */
+	HF_PIECE_BYTES = 1472,
+	HF_PIECE_LONGEST = 1460,
+	HF_PIECE_SHORTEST = 524,
+	HF_PIECES = 16384,
+	/* What a connection that is not yet bound counts for, beside its pieces, in its client's share. */
+	HF_OPENING_BYTES = 256,
+	/* Clients whose shares are known. */
+	HF_OPENING_CLIENTS = 65536,
+	/* The window scale that is announced to clients (RFC 7323). */
+	HF_WINDOW_SCALE = 7,
+	/* A SYN cookie is good for this one and one more span of so many seconds (a power of two). */
+	HF_COOKIE_SPAN_SHIFT = 6,
+	/* Its key changes after so many spans (a power of two). */
+	HF_COOKIE_KEY_SHIFT = 6,
+
 	/* Seconds. */
 	HF_FRAGMENT_TIMEOUT = 30,
 	HF_EMBRYONIC_TIMEOUT = 60,
 	HF_HALF_CLOSED_TIMEOUT = 120,
 	HF_CLOSED_TIMEOUT = 30,
+	HF_SPLICE_CLOSED_TIMEOUT = 5,
+	HF_CONNECTING_TIMEOUT = 60,
 
 	HF_WEIGHT_MIN = 1,
 	HF_WEIGHT_MAX = 256,
@@ -58,6 +79,17 @@ enum {
 	HF_TCP_IDLE_TIMEOUT_DEFAULT = 3600,
 	HF_UDP_IDLE_TIMEOUT_DEFAULT = 60,
 	HF_IDLE_TIMEOUT_MAX = 604800,
+
+	HF_SERVER_FIRST_WAIT_DEFAULT = 3,
+	HF_SERVER_FIRST_WAIT_MAX = 60,
+	HF_EARLY_HEAD_MIN = 1024,
+	HF_EARLY_HEAD_MAX = HF_MESSAGE_BYTES,
+	HF_EARLY_CLIENT_BYTES_MIN = 4096,
+	HF_EARLY_CLIENT_BYTES_DEFAULT = 262144,
+	HF_EARLY_CLIENT_BYTES_MAX = 16777216,
+	HF_EARLY_TIMEOUT_MIN = 1,
+	HF_EARLY_TIMEOUT_DEFAULT = 10,
+	HF_EARLY_TIMEOUT_MAX = 60,
 };
 
 #endif

@@ -30,8 +30,24 @@
 	REASON(packet_resize, drop, "the kernel could not make room for, or remove, a VLAN tag")                       \
 	REASON(rejected_reset, drop, "a RST that belongs to no connection")                                            \
 	REASON(not_yet_open, drop, "data or a wrong acknowledgement before the handshake was complete")                \
+	REASON(cookie_invalid, drop,                                                                                   \
+	       "an acknowledgement that fits no SYN cookie of ours, but might be a part of a handshake")               \
+	REASON(opening_busy, drop, "two packets of a connection that is being opened met: the sender repeats its own") \
+	REASON(opening_full, drop, "all slots for spliced connections are taken (tables.splices)")                     \
+	REASON(early_full, drop, "the table of early data is full")                                                    \
+	REASON(early_client_full, drop, "the client holds as much early data as one may (early_data)")                 \
+	REASON(early_out_of_order, drop, "early data behind a gap: the client sends it again")                         \
+	REASON(early_repeated, drop, "early data that is already stored: what came first counts")                      \
+	REASON(early_beyond, drop, "data behind the longest head, before its connection was bound")                    \
+	REASON(early_corrupt, drop, "early data with a wrong TCP checksum")                                            \
+	REASON(opening_stray, drop, "a segment that has no place in a connection's opening")                           \
+	REASON(splice_stray, drop, "a segment that acknowledges what its connection has not got")                      \
 	REASON(no_usable_member, reject, "no member of the pool may take the packet")                                  \
 	REASON(no_connection, reject, "a TCP segment in mid-stream that neither a session nor a hash can place")       \
+	REASON(splice_lost, reject, "one half of a spliced connection, whose state is gone")                           \
+	REASON(member_refused, reject, "the member refused a spliced connection")                                      \
+	REASON(member_in_other_talk, reject,                                                                           \
+	       "the member already talks to the client's address and port, about something else")                      \
 	REASON(connection_rebuilt, fallback, "a connection was found again through its session or hash")               \
 	REASON(connection_healed, fallback, "one direction of a connection had been evicted and was made again")       \
 	REASON(connection_expired, fallback, "a packet came after its connection's idle timeout: decided anew")        \
@@ -45,6 +61,11 @@
 	REASON(key_out_of_reach, fallback,                                                                             \
 	       "likewise, because the key is not in the first 4,096 bytes, or not in the first IP fragment")           \
 	REASON(key_scan_limit, fallback, "likewise, because looking for the key took more steps than are allowed")     \
+	REASON(not_http1, fallback, "likewise, because the client does not speak HTTP/1 in the clear")                 \
+	REASON(head_over_limit, fallback, "likewise, because the head is longer than early_data.max_head")             \
+	REASON(server_first, fallback, "likewise, because the client sent nothing for server_first_wait")              \
+	REASON(connecting_again, fallback, "a SYN to a member was repeated")                                           \
+	REASON(replayed_again, fallback, "early data was sent to its member once more")                                \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \
 	REASON(next_hop_fib, fallback, "the next hop was not in the mirror: the routing table was asked")              \
 	REASON(next_hop_stack, fallback,                                                                               \

@@ -24,11 +24,14 @@ namespace
 
 // The layout of struct message in bpf/persist/parser.h.
 struct Slot {
-	uint32_t available, length;
-	uint8_t answer, pad[7];
+	uint32_t available, length, resume;
+	uint8_t begun, answer, pad[2];
+	uint32_t places[8];
 	uint64_t digest[4];
 	hf_keys keys;
-	uint8_t bytes[HF_MESSAGE_BYTES + 16];
+	uint8_t address[16];
+	uint16_t port, pad2[3];
+	uint8_t bytes[2 * HF_MESSAGE_BYTES + HF_PIECE_BYTES + 16];
 };
 
 constexpr uint32_t batch = 256;
@@ -83,7 +86,7 @@ public:
 		int with_keys = 0;
 
 		for (uint32_t i = 0; i < count; i++) {
-			const size_t size = std::min<size_t>(samples[i].bytes.size(), HF_MESSAGE_BYTES);
+			const size_t size = std::min<size_t>(samples[i].bytes.size(), HF_DATAGRAM_BYTES);
 			Slot *slot = slots_.live(i);
 
 			slot->available = static_cast<uint32_t>(size);
@@ -104,7 +107,8 @@ public:
 
 	MessageKeys expected(const Sample &sample) const
 	{
-		return read_message(sample.bytes, sample.length, rule_, digest_key);
+		return read_message(std::string_view(sample.bytes).substr(0, HF_DATAGRAM_BYTES), sample.length, rule_,
+				    {digest_key, digest_key});
 	}
 
 private:

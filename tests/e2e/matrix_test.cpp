@@ -64,7 +64,7 @@ protected:
 				    one.rule == HF_RULE_RADIUS_ATTRIBUTE
 					    ? ", match_across: true, attributes: [{type: User-Name}]"
 					    : "");
-		const bool datagrams = decides_by_datagram(one.rule);
+		const bool datagrams = reads_datagrams(one.rule);
 		for (const auto &[name, pool, port, protocol] : {std::tuple("web", "web", 80, "tcp"),
 								 {"echo", "echo", 9000, "tcp"},
 								 {"name", "name", 5353, "udp"},

@@ -179,13 +179,12 @@ const Broken broken[] = {
 	 "setting"},
 	{"type_unknown", "type: source-address-hash", "type: source-adress-hash",
 	 "f:14:24: persistence[1].type: 'source-adress-hash' is not known; allowed: source-address, "
-	 "source-address-hash, "
-	 "source-address-port-hash, sip-call-id, "
-	 "radius-attribute"},
+	 "source-address-hash, source-address-port-hash, http-header-hash, http-request-hash, cookie-hash, "
+	 "radius-attribute, rdp-cookie, sip-call-id, iso8583-bitmap"},
 	{"type_later", "type: source-address-hash", "type: insert-cookie",
 	 "f:14:24: persistence[1].type: 'insert-cookie' is not available in this version; allowed: source-address, "
-	 "source-address-hash, source-address-port-hash, sip-call-id, "
-	 "radius-attribute"},
+	 "source-address-hash, source-address-port-hash, http-header-hash, http-request-hash, cookie-hash, "
+	 "radius-attribute, rdp-cookie, sip-call-id, iso8583-bitmap"},
 	{"rule_predefined_name", "name: hash", "name: LB_PERSIS_MINE",
 	 "f:14:12: persistence[1].name: names that begin with LB_PERSIS_ are those of the predefined rules"},
 	{"pool_missing", "pool: web, persistence: by-net", "pool: wbe, persistence: by-net",
@@ -212,10 +211,6 @@ const Broken broken[] = {
 	 "web/rs1 is 10.0.2.11"},
 	{"own_address", "address: 10.0.2.12", "address: 192.0.2.10",
 	 "f:16:88: virtual_servers[0].pool: member web/rs2 has the virtual server's own address 192.0.2.10"},
-	{"sip_over_tcp", "port: 5060, protocol: udp", "port: 5060, protocol: tcp",
-	 "f:9:107: virtual_servers[0].persistence: a rule of type sip-call-id needs protocol udp; SIP over TCP is not "
-	 "in this version",
-	 good_datagrams},
 	{"radius_over_tcp", "port: 1812-1813, protocol: udp", "port: 1812-1813, protocol: tcp",
 	 "f:10:115: virtual_servers[1].persistence: a rule of type radius-attribute needs protocol udp",
 	 good_datagrams},

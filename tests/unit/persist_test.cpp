@@ -79,14 +79,14 @@ MessageKeys of_packet(const std::string &attributes, const Rule &rule)
 	std::string packet = {1, 7, 0, static_cast<char>(20 + attributes.size())};
 
 	packet += std::string(16, 'a') + attributes;
-	return read_message(packet, packet.size(), rule, key);
+	return read_message(packet, packet.size(), rule, {key, key});
 }
 
 TEST(KeysOfValues, AreThoseOfMessages)
 {
 	const Rule sip{.name = "sip", .type = HF_RULE_SIP_CALL_ID};
 	const std::string call = "BYE sip:x SIP/2.0\r\nCALL-ID :\r\n a@b \r\n\r\n";
-	const MessageKeys sip_keys = read_message(call, call.size(), sip, key);
+	const MessageKeys sip_keys = read_message(call, call.size(), sip, {key, key});
 
 	ASSERT_EQ(sip_keys.keys.size(), 1U);
 	EXPECT_EQ(*keys_of_values({"a@b"}, sip, key), sip_keys.keys);

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "config/object_reader.h"
+#include "config/rules.h"
 
 namespace holdfast
 {
@@ -17,16 +18,6 @@ namespace
 {
 
 constexpr int64_t port_max = 65535;
-
-// Values beside the words that the configuration has for them.
-template <typename Value> std::vector<std::pair<std::string, Value>> with_words(const std::vector<Value> &values)
-{
-	std::vector<std::pair<std::string, Value>> words;
-
-	for (const Value value : values)
-		words.emplace_back(word(value), value);
-	return words;
-}
 
 bool is_name(const std::string &name)
 {
@@ -105,9 +96,9 @@ private:
 	void read_pool(ObjectReader &reader);
 	void read_member(ObjectReader &reader, Pool &pool, Names &names, std::map<std::string, int> &endpoints);
 	void read_rule(ObjectReader &reader);
-	void read_radius(ObjectReader &reader, Rule &rule);
-	void read_attribute(ObjectReader &reader, Rule &rule);
-	static void refuse_settings(ObjectReader &reader, const Rule &rule);
+	void read_early_data(ObjectReader &reader);
+	static void read_tcp_options(ObjectReader &reader, Pool &pool);
+	static void read_opening(ObjectReader &reader, VirtualServer &server);
 	void read_virtual_server(ObjectReader &reader);
 	void read_port(ObjectReader &reader, VirtualServer &server);
 	std::optional<Address> read_address(ObjectReader &reader);
@@ -162,6 +153,7 @@ void Parser::read_tables(ObjectReader &reader)
 	size("virtual_servers", config_.tables.virtual_servers, 16, 65535);
 	size("members", config_.tables.members, 16, 1048576);
 	size("selection", config_.tables.selection, 262144, 268435456);
+	size("splices", config_.tables.splices, 1024, HF_SPLICE_SLOT + 1);
 }
 
 std::optional<Address> Parser::read_address(ObjectReader &reader)
@@ -218,7 +210,8 @@ void Parser::read_pool(ObjectReader &reader)
 	reader.each("members", [&](ObjectReader &member) { read_member(member, pool, names, endpoints); });
 	reader.unavailable_word("on_down", {"reset"});
 	reader.word<bool>("on_down", {{"keep", true}});
-	reader.unavailable({"health_checks", "health_relation", "member_tcp_options"});
+	read_tcp_options(reader, pool);
+	reader.unavailable({"health_checks", "health_relation"});
 	if (pool.members.empty())
 		reader.error("members", "a pool needs at least one member");
 	config_.pools.push_back(pool);
@@ -227,121 +220,44 @@ void Parser::read_pool(ObjectReader &reader)
 void Parser::read_rule(ObjectReader &reader)
 {
 	const Place where = reader.place("name");
-	Rule rule;
+	const std::string name = rule_names_.read(reader);
 
-	rule.name = rule_names_.read(reader);
-	if (rule.name.starts_with("LB_PERSIS_"))
+	if (name.starts_with("LB_PERSIS_"))
 		report(errors_, where, "names that begin with LB_PERSIS_ are those of the predefined rules");
-	reader.unavailable_word("type", {"http-header-hash", "http-request-hash", "cookie-hash", "persistent-cookie",
-					 "passive-cookie", "insert-cookie", "rewrite-cookie", "embedded-cookie",
-					 "rdp-cookie", "ssl-session-id", "iso8583-bitmap"});
-	auto type = reader.word<hf_rule_type>("type", with_words(rule_types()), true);
-	// With an unknown type its settings are not known either: nothing is said about them.
-	if (!type) {
-		reader.ignore_the_rest();
+	if (auto rule = read_rule_settings(reader)) {
+		rule->name = name;
+		config_.rules.push_back(*rule);
+	}
+}
+
+void Parser::read_early_data(ObjectReader &reader)
+{
+	auto number = [&](const char *key, uint32_t &value, int64_t least, int64_t most) {
+		if (auto found = reader.integer(key, least, most))
+			value = static_cast<uint32_t>(*found);
+	};
+
+	number("max_head", config_.early_data.max_head, HF_EARLY_HEAD_MIN, HF_EARLY_HEAD_MAX);
+	number("max_bytes_per_client", config_.early_data.max_bytes_per_client, HF_EARLY_CLIENT_BYTES_MIN,
+	       HF_EARLY_CLIENT_BYTES_MAX);
+	number("timeout", config_.early_data.timeout, HF_EARLY_TIMEOUT_MIN, HF_EARLY_TIMEOUT_MAX);
+}
+
+// `auto`, or what is known of the members.
+void Parser::read_tcp_options(ObjectReader &reader, Pool &pool)
+{
+	if (!reader.is_mapping("member_tcp_options")) {
+		reader.word<bool>("member_tcp_options", {{"auto", true}});
 		return;
 	}
-	rule.type = *type;
-	if (keeps_table(rule.type)) {
-		if (auto timeout = reader.integer("timeout", HF_SESSION_TIMEOUT_MIN, HF_SESSION_TIMEOUT_MAX))
-			rule.timeout = static_cast<uint32_t>(*timeout);
-	}
-	if (rule.type == HF_RULE_SOURCE_ADDRESS) {
-		if (auto bits = reader.integer("ipv4_mask_bits", 1, 32))
-			rule.ipv4_mask_bits = static_cast<uint8_t>(*bits);
-		if (auto bits = reader.integer("ipv6_mask_bits", 1, 128))
-			rule.ipv6_mask_bits = static_cast<uint8_t>(*bits);
-	}
-	if (rule.type == HF_RULE_SOURCE_ADDRESS || rule.type == HF_RULE_RADIUS_ATTRIBUTE)
-		rule.match_across = reader.boolean("match_across").value_or(false);
-	if (rule.type == HF_RULE_RADIUS_ATTRIBUTE)
-		read_radius(reader, rule);
-	refuse_settings(reader, rule);
-	config_.rules.push_back(rule);
-}
+	reader.object("member_tcp_options", [&](ObjectReader &object) {
+		TcpOptions options;
 
-void Parser::read_radius(ObjectReader &reader, Rule &rule)
-{
-	rule.override_connection_limit = reader.boolean("override_connection_limit").value_or(false);
-	if (auto relation = reader.word<hf_relation>("relation", {{"and", HF_RELATION_AND}, {"or", HF_RELATION_OR}}))
-		rule.relation = *relation;
-	reader.each("attributes", [&](ObjectReader &attribute) { read_attribute(attribute, rule); });
-	if (rule.attributes.empty() || rule.attributes.size() > HF_KEYS)
-		reader.error("attributes", fmt::format("{} of them; allowed: 1-{}", rule.attributes.size(),
-						       static_cast<int>(HF_KEYS)));
-}
-
-void Parser::read_attribute(ObjectReader &reader, Rule &rule)
-{
-	const auto given = reader.text("type", true);
-	const std::string text = given.value_or("");
-	const char *end = text.data() + text.size();
-	RadiusAttribute attribute;
-	unsigned number = 0;
-
-	if (auto named = radius_number(text)) {
-		number = *named;
-	} else if (const auto [stop, status] = std::from_chars(text.data(), end, number);
-		   given && (status != std::errc() || stop != end || number < 1 || number > 255)) {
-		reader.error("type", fmt::format("'{}' is not a RADIUS attribute; allowed: 1-255, or a name as in "
-						 "User-Name",
-						 text));
-		number = 0;
-	}
-	// They are other ones in every packet.
-	for (const auto &[secret, name] :
-	     {std::pair(2U, "User-Password"), {3U, "CHAP-Password"}, {80U, "Message-Authenticator"}}) {
-		if (number == secret)
-			reader.error("type", fmt::format("{} ({}) differs from packet to packet and cannot be a key",
-							 secret, name));
-	}
-	attribute.type = static_cast<uint8_t>(number);
-	const bool vendor = number == radius_vendor_specific;
-	for (const char *key : {"vendor_id", "vendor_type"}) {
-		if (!vendor && reader.has(key)) {
-			reader.text(key);
-			reader.error(key, "belongs to type 26 (Vendor-Specific) only");
-		}
-	}
-	if (vendor) {
-		const bool has_id = reader.has("vendor_id"), has_type = reader.has("vendor_type");
-		const auto id = reader.integer("vendor_id", 0, 16777215), type = reader.integer("vendor_type", 0, 255);
-
-		attribute.vendor_id = static_cast<uint32_t>(id.value_or(0));
-		attribute.vendor_type = static_cast<uint8_t>(type.value_or(0));
-		// A value that was refused has had its error.
-		if (has_id == id.has_value() && has_type == type.has_value() &&
-		    !attribute.vendor_id != !attribute.vendor_type)
-			reader.error("vendor_type",
-				     "vendor_id and vendor_type go together; both 0: the whole attribute");
-	}
-	for (const RadiusAttribute &other : rule.attributes) {
-		if (number && other == attribute)
-			reader.error("type", fmt::format("{} is given twice", holdfast::text(attribute)));
-	}
-	rule.attributes.push_back(attribute);
-}
-
-// Settings of other types: named as such.
-void Parser::refuse_settings(ObjectReader &reader, const Rule &rule)
-{
-	const bool address = rule.type == HF_RULE_SOURCE_ADDRESS, radius = rule.type == HF_RULE_RADIUS_ATTRIBUTE;
-
-	for (const auto &[key, known] : {std::pair("timeout", keeps_table(rule.type)),
-					 {"ipv4_mask_bits", address},
-					 {"ipv6_mask_bits", address},
-					 {"match_across", address || radius},
-					 {"override_connection_limit", radius},
-					 {"relation", radius},
-					 {"attributes", radius}}) {
-		if (known || !reader.has(key))
-			continue;
-		reader.forget(key);
-		reader.error(key, keeps_table(rule.type)
-					  ? fmt::format("a rule of type {} has no such setting", word(rule.type))
-					  : fmt::format("a rule of type {} keeps no sessions and has no such setting",
-							word(rule.type)));
-	}
+		options.sack = object.boolean("sack").value_or(true);
+		options.timestamps = object.boolean("timestamps").value_or(true);
+		options.window_scale = object.boolean("window_scale").value_or(true);
+		pool.member_tcp_options = options;
+	});
 }
 
 void Parser::read_port(ObjectReader &reader, VirtualServer &server)
@@ -371,6 +287,19 @@ void Parser::read_port(ObjectReader &reader, VirtualServer &server)
 	server.last_port = static_cast<uint16_t>(last);
 }
 
+// How TCP connections begin.
+void Parser::read_opening(ObjectReader &reader, VirtualServer &server)
+{
+	server.syn_protection = reader.boolean("syn_protection").value_or(false);
+	server.server_first = reader.boolean("server_first").value_or(false);
+	if (auto wait = reader.integer("server_first_wait", 1, HF_SERVER_FIRST_WAIT_MAX))
+		server.server_first_wait = static_cast<uint32_t>(*wait);
+	for (const char *key : {"syn_protection", "server_first", "server_first_wait"}) {
+		if (server.protocol == HF_PROTOCOL_UDP && reader.has(key))
+			reader.error(key, "belongs to protocol tcp only");
+	}
+}
+
 void Parser::read_virtual_server(ObjectReader &reader)
 {
 	VirtualServer server;
@@ -396,8 +325,9 @@ void Parser::read_virtual_server(ObjectReader &reader)
 		server.protocol == HF_PROTOCOL_UDP ? HF_UDP_IDLE_TIMEOUT_DEFAULT : HF_TCP_IDLE_TIMEOUT_DEFAULT;
 	if (auto timeout = reader.integer("idle_timeout", 1, HF_IDLE_TIMEOUT_MAX))
 		server.idle_timeout = static_cast<uint32_t>(*timeout);
-	reader.unavailable({"source_addresses", "syn_protection", "x_forwarded_for", "proxy_protocol", "server_first",
-			    "server_first_wait", "new_sessions_per_second", "own_addresses"});
+	read_opening(reader, server);
+	reader.unavailable({"source_addresses", "x_forwarded_for", "proxy_protocol", "new_sessions_per_second",
+			    "own_addresses"});
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"), reader.has("pool"),
 			   reader.has("persistence"), protocol.has_value()});
 	config_.virtual_servers.push_back(server);
@@ -420,13 +350,10 @@ void Parser::check_references()
 		if (places_[i].has_persistence)
 			rule_names_.check(places_[i].persistence, server.persistence);
 		auto rule = rules.find(server.persistence);
-		if (rule != rules.end() && decides_by_datagram(rule->second->type) && places_[i].has_protocol &&
-		    server.protocol != HF_PROTOCOL_UDP)
+		if (rule != rules.end() && places_[i].has_protocol && !serves(rule->second->type, server.protocol))
 			report(errors_, places_[i].persistence,
-			       fmt::format("a rule of type {} needs protocol udp{}", word(rule->second->type),
-					   rule->second->type == HF_RULE_SIP_CALL_ID
-						   ? "; SIP over TCP is not in this version"
-						   : ""));
+			       fmt::format("a rule of type {} needs protocol {}", word(rule->second->type),
+					   reads_streams(rule->second->type) ? "tcp" : "udp"));
 		auto pool = pools.find(server.pool);
 		if (pool == pools.end() || server.address == Address())
 			continue;
@@ -504,7 +431,8 @@ Config Parser::parse(const YAML::Node &root)
 	reader.each("pools", [&](ObjectReader &object) { read_pool(object); });
 	reader.each("persistence", [&](ObjectReader &object) { read_rule(object); });
 	reader.each("virtual_servers", [&](ObjectReader &object) { read_virtual_server(object); });
-	reader.unavailable({"health_checks", "early_data", "state", "metrics"});
+	reader.object("early_data", [&](ObjectReader &object) { read_early_data(object); });
+	reader.unavailable({"health_checks", "state", "metrics"});
 	check_references();
 	check_overlaps();
 	reader.finish();

@@ -152,16 +152,14 @@ std::optional<std::string> ObjectReader::text(const std::string &key, bool requi
 	return node->Scalar();
 }
 
-std::optional<int64_t> ObjectReader::integer(const std::string &key, int64_t least, int64_t most, bool required)
+std::optional<int64_t> ObjectReader::number(const std::string &key, const std::string &text, int64_t least,
+					    int64_t most)
 {
-	auto found = text(key, required);
 	int64_t value = 0;
+	const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
 
-	if (!found)
-		return std::nullopt;
-	const auto [end, status] = std::from_chars(found->data(), found->data() + found->size(), value);
-	if (status != std::errc() || end != found->data() + found->size()) {
-		error(key, fmt::format("'{}' is not a whole number; allowed: {}-{}", *found, least, most));
+	if (status != std::errc() || end != text.data() + text.size()) {
+		error(key, fmt::format("'{}' is not a whole number; allowed: {}-{}", text, least, most));
 		return std::nullopt;
 	}
 	if (value < least || value > most) {
@@ -169,6 +167,40 @@ std::optional<int64_t> ObjectReader::integer(const std::string &key, int64_t lea
 		return std::nullopt;
 	}
 	return value;
+}
+
+std::optional<int64_t> ObjectReader::integer(const std::string &key, int64_t least, int64_t most, bool required)
+{
+	auto found = text(key, required);
+
+	return found ? number(key, *found, least, most) : std::nullopt;
+}
+
+std::vector<int64_t> ObjectReader::integers(const std::string &key, int64_t least, int64_t most)
+{
+	auto node = find(key, false);
+	std::vector<int64_t> values;
+
+	if (!node || node->IsNull())
+		return values;
+	if (!node->IsSequence()) {
+		error(key, fmt::format("{} where a list is expected", kind_of(*node)));
+		return values;
+	}
+	for (const auto &element : *node) {
+		if (!element.IsScalar())
+			error(key, fmt::format("{} where a number is expected", kind_of(element)));
+		else if (auto value = number(key, element.Scalar(), least, most))
+			values.push_back(*value);
+	}
+	return values;
+}
+
+bool ObjectReader::is_mapping(const std::string &key)
+{
+	auto node = find(key, false);
+
+	return node && node->IsMap();
 }
 
 std::optional<bool> ObjectReader::boolean(const std::string &key)

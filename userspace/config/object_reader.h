@@ -37,6 +37,10 @@ public:
 	std::optional<int64_t> integer(const std::string &key, int64_t least, int64_t most, bool required = false);
 	std::optional<bool> boolean(const std::string &key);
 
+	// A list of numbers; those that are none, or out of range, have had their error.
+	std::vector<int64_t> integers(const std::string &key, int64_t least, int64_t most);
+	bool is_mapping(const std::string &key);
+
 	// A word out of a list; the value that stands beside it.
 	template <typename Value> std::optional<Value>
 	word(const std::string &key, const std::vector<std::pair<std::string, Value>> &words, bool required = false)
@@ -74,6 +78,7 @@ public:
 	void ignore_the_rest() { ignore_ = true; }
 
 private:
+	std::optional<int64_t> number(const std::string &key, const std::string &text, int64_t least, int64_t most);
 	std::optional<YAML::Node> find(const std::string &key, bool required);
 	void report_word(const std::string &key, const std::string &value, const std::string &allowed);
 

@@ -155,7 +155,7 @@ json rules_json(const Controller &controller)
 			for (const RadiusAttribute &attribute : rule.attributes)
 				one["attributes"].push_back(text(attribute));
 		}
-		one["decides"] = decides_by_datagram(rule.type) ? "datagram" : "connection";
+		one["decides"] = reads_datagrams(rule.type) ? "datagram" : "connection";
 		list.push_back(one);
 	}
 	return list;

@@ -94,6 +94,7 @@ private:
 	bool by_hash(uint64_t hash);
 	void by_method();
 	uint64_t source_hash(bool with_port) const;
+	DigestKeys digest_keys() const;
 
 	const Snapshot &snapshot_;
 	const Maps &maps_;
@@ -197,7 +198,7 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 				masked(client_.address, *rule_).text()));
 	} else if (question_.message) {
 		const MessageKeys message =
-			read_message(*question_.message, question_.length, *rule_, snapshot_.digest_key);
+			read_message(*question_.message, question_.length, *rule_, digest_keys());
 		const char *const outcomes[] = {"the message has no key", "", "the key lies beyond what is looked at",
 						"the message is malformed, so it has no key",
 						"looking for the key took more steps than are allowed"};
@@ -290,6 +291,13 @@ bool Explanation::by_socket()
 	return decide(proposal->member, "proposal");
 }
 
+DigestKeys Explanation::digest_keys() const
+{
+	const auto installation = maps_.installation.find(0);
+
+	return {snapshot_.digest_key, {installation->hash_key[0], installation->hash_key[1]}};
+}
+
 uint64_t Explanation::source_hash(bool with_port) const
 {
 	const auto installation = maps_.installation.find(0);
@@ -362,7 +370,7 @@ void Explanation::by_method()
 
 Result<json> Explanation::answer()
 {
-	const bool datagrams = rule_ && decides_by_datagram(rule_->type);
+	const bool datagrams = rule_ && server_.protocol == HF_PROTOCOL_UDP && reads_datagrams(rule_->type);
 	bool decided = false;
 
 	say(fmt::format("virtual server {}: rule {}, pool {}", server_.name,

@@ -18,6 +18,29 @@ template <size_t size> void copy_name(char (&to)[size], const std::string &name)
 	std::memcpy(to, name.data(), std::min(name.size(), size - 1));
 }
 
+uint8_t parser_stage(const VirtualServer &server, hf_rule_type type)
+{
+	if (!reads(type, server.protocol))
+		return 0;
+	// One program reads request heads for all rules that do.
+	if (type == HF_RULE_HTTP_REQUEST_HASH || type == HF_RULE_COOKIE_HASH)
+		return HF_RULE_HTTP_HEADER_HASH;
+	return static_cast<uint8_t>(type);
+}
+
+// A header's name is the same in any case; other keywords are not.
+void encode_keyword(const Rule &rule, hf_rule &value)
+{
+	value.keyword_length = static_cast<uint8_t>(rule.keyword.size());
+	for (size_t i = 0; i < rule.keyword.size() && i < HF_KEYWORD_LENGTH; i++) {
+		const char c = rule.keyword[i];
+		const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+
+		value.keyword_case[i] = rule.type == HF_RULE_HTTP_HEADER_HASH && letter ? 0x20 : 0;
+		value.keyword[i] = static_cast<uint8_t>(c) | value.keyword_case[i];
+	}
+}
+
 } // namespace
 
 hf_service_key encode_service_key(const Address &address, uint16_t port, hf_protocol protocol)
@@ -37,7 +60,10 @@ hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t ru
 	value.pool = pool;
 	value.rule = rule;
 	value.idle_timeout = server.idle_timeout;
-	value.parser = decides_by_datagram(type) ? static_cast<uint8_t>(type) : 0;
+	value.parser = parser_stage(server, type);
+	value.flags = static_cast<uint8_t>((splices(server, type) ? HF_SERVER_SPLICES : 0) |
+					   (server.server_first || !reads_streams(type) ? HF_SERVER_BINDS_AT_ONCE : 0));
+	value.server_first_wait = static_cast<uint16_t>(server.server_first_wait);
 	value.method = static_cast<uint8_t>(server.method);
 	value.forwarding = static_cast<uint8_t>(server.forwarding);
 	copy_name(value.name, server.name);
@@ -53,7 +79,14 @@ hf_rule encode(const Rule &rule)
 	value.ipv4_mask_bits = rule.ipv4_mask_bits;
 	value.ipv6_mask_bits = rule.ipv6_mask_bits;
 	value.flags = static_cast<uint8_t>((rule.match_across ? HF_RULE_MATCH_ACROSS : 0) |
-					   (rule.override_connection_limit ? HF_RULE_OVERRIDE_CONNECTION_LIMIT : 0));
+					   (rule.override_connection_limit ? HF_RULE_OVERRIDE_CONNECTION_LIMIT : 0) |
+					   (keeps_table(rule.type) ? 0 : HF_RULE_STATELESS) |
+					   (rule.bitmap_relation == HF_RELATION_AND ? HF_RULE_BITMAP_AND : 0) |
+					   (rule.encoding == Iso8583Encoding::ascii ? HF_RULE_ENCODING_ASCII : 0) |
+					   (rule.framing == Iso8583Framing::ascii4 ? HF_RULE_FRAMING_ASCII : 0));
+	encode_keyword(rule, value);
+	for (const uint8_t field : rule.fields)
+		value.fields[(field - 1) / 64] |= 1ULL << (63 - (field - 1) % 64);
 	value.relation = static_cast<uint8_t>(rule.relation);
 	if (rule.type == HF_RULE_SIP_CALL_ID)
 		std::memcpy(value.answer_mark, "SIP/", sizeof(value.answer_mark));
@@ -70,6 +103,37 @@ hf_rule encode(const Rule &rule)
 	}
 	copy_name(value.name, rule.name);
 	return value;
+}
+
+hf_pool encode(const Pool &pool)
+{
+	hf_pool value{};
+
+	if (pool.member_tcp_options) {
+		const TcpOptions &options = *pool.member_tcp_options;
+
+		value.tcp_fixed = 1;
+		value.tcp_lacking = static_cast<uint8_t>((options.sack ? 0 : HF_TCP_SACK) |
+							 (options.timestamps ? 0 : HF_TCP_TIMESTAMPS) |
+							 (options.window_scale ? 0 : HF_TCP_WINDOW_SCALE));
+	}
+	copy_name(value.name, pool.name);
+	return value;
+}
+
+hf_early_limits encode(const EarlyData &early)
+{
+	return {early.max_head, early.max_bytes_per_client, early.timeout};
+}
+
+hf_endpoint_key encode_endpoint(uint32_t pool, const Address &address, uint16_t port)
+{
+	hf_endpoint_key key{};
+
+	key.pool = pool;
+	std::copy(address.bytes().begin(), address.bytes().end(), key.address);
+	key.port = to_network(port);
+	return key;
 }
 
 hf_member_state encode(MemberStatus status)

@@ -25,6 +25,9 @@ hf_service_key encode_service_key(const Address &address, uint16_t port, hf_prot
 // `type` is that of the rule.
 hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t rule, hf_rule_type type);
 hf_rule encode(const Rule &rule);
+hf_pool encode(const Pool &pool);
+hf_early_limits encode(const EarlyData &early);
+hf_endpoint_key encode_endpoint(uint32_t pool, const Address &address, uint16_t port);
 hf_member encode(const Member &member, uint32_t pool);
 hf_member_state encode(MemberStatus status);
 

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <mutex>
+#include <sys/random.h>
 #include <thread>
 
 #include "holdfast_probe.skel.h"
@@ -176,6 +177,9 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 	bpf_map__set_max_entries(bpf->maps.member_connections_found, tables.members);
 	bpf_map__set_max_entries(bpf->maps.member_services, tables.members);
 	bpf_map__set_max_entries(bpf->maps.selection, tables.selection);
+	bpf_map__set_max_entries(bpf->maps.splices, tables.splices);
+	bpf_map__set_max_entries(bpf->maps.free_splices, tables.splices);
+	bpf_map__set_max_entries(bpf->maps.pool_endpoints, tables.members);
 	// An address has an entry of its own, and one more for its port ranges.
 	bpf_map__set_max_entries(bpf->maps.virtual_servers, 3 * tables.virtual_servers);
 	bpf_map__set_max_entries(bpf->maps.virtual_server_settings, tables.virtual_servers);
@@ -201,10 +205,49 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 			 .connections = bpf_map__max_entries(bpf->maps.connections),
 			 .virtual_servers = bpf_map__max_entries(bpf->maps.virtual_server_settings),
 			 .members = bpf_map__max_entries(bpf->maps.members),
-			 .selection = bpf_map__max_entries(bpf->maps.selection)};
+			 .selection = bpf_map__max_entries(bpf->maps.selection),
+			 .splices = bpf_map__max_entries(bpf->maps.splices)};
 	if (auto viewed = maps->view(); !viewed)
 		return viewed.error();
+	if (!maps->adopted_) {
+		if (auto filled = maps->fill(); !filled)
+			return filled.error();
+	}
 	return maps;
+}
+
+// What new maps hold before anything else: secrets, and every slot of a splice is free.
+Result<void> Maps::fill()
+{
+	const int free_slots = bpf_map__fd(skeleton_->bpf->maps.free_splices);
+	hf_syn_cookie_keys keys{};
+
+	if (::getrandom(&keys, sizeof(keys), 0) != sizeof(keys))
+		return Error::system("random numbers", errno);
+	syn_cookie_keys.set(0, keys);
+	for (uint32_t slot = tables_.splices - 1; slot > 0; slot--) {
+		if (bpf_map_update_elem(free_slots, nullptr, &slot, BPF_ANY))
+			return Error::system("free_splices", errno);
+	}
+	return {};
+}
+
+void Maps::renew_cookie_key(uint32_t epoch)
+{
+	hf_syn_cookie_keys keys = syn_cookie_keys.get(0);
+	auto &next = keys.keys[(epoch + 1) & 1];
+
+	if (::getrandom(next, sizeof(next), 0) == sizeof(next))
+		syn_cookie_keys.set(0, keys);
+}
+
+std::optional<uint32_t> Maps::next_sleeping_splice() const
+{
+	uint32_t id = 0;
+
+	if (bpf_map_lookup_and_delete_elem(bpf_map__fd(skeleton_->bpf->maps.sleeping_splices), nullptr, &id))
+		return std::nullopt;
+	return id & HF_SPLICE_SLOT;
 }
 
 Result<void> Maps::view()
@@ -230,6 +273,11 @@ Result<void> Maps::view()
 	array(members, all.members);
 	array(selection, all.selection);
 	hash(member_services, all.member_services);
+	hash(pool_endpoints, all.pool_endpoints);
+	array(early_limits, all.early_limits);
+	array(syn_cookie_keys, all.syn_cookie_keys);
+	hash(splices, all.splices);
+	hash(early_data, all.early_data);
 	array(member_connections, all.member_connections);
 	array(member_connections_found, all.member_connections_found);
 	array(addresses, all.addresses);

@@ -47,6 +47,11 @@ public:
 	Result<hf_sweep> sweep_sessions(hf_sweep_filter filter, uint32_t id = 0) const;
 	Result<hf_sweep> sweep_connections(hf_sweep_filter filter, uint32_t id = 0) const;
 
+	// A new secret for the SYN cookies of the epoch after `epoch` (see bpf/splice/syn_cookie.h).
+	void renew_cookie_key(uint32_t epoch);
+	// Of the splices that wait for the daemon: the next one's slot.
+	std::optional<uint32_t> next_sleeping_splice() const;
+
 	// For objects that share these maps.
 	bpf_object *object() const;
 
@@ -58,6 +63,11 @@ public:
 	MappedArray<hf_member> members;
 	MappedArray<uint32_t> selection;
 	HashMap<hf_service_key, hf_member_service> member_services;
+	HashMap<hf_endpoint_key, uint32_t> pool_endpoints;
+	MappedArray<hf_early_limits> early_limits;
+	MappedArray<hf_syn_cookie_keys> syn_cookie_keys;
+	HashMap<uint32_t, hf_splice> splices; // an array; its slots are written by the data path
+	HashMap<hf_early_key, hf_early_piece> early_data;
 	MappedArray<uint32_t> member_connections;
 	MappedArray<hf_places> member_connections_found; // by the last sweep
 	MappedArray<hf_address_filter> addresses;
@@ -80,6 +90,7 @@ private:
 
 	Maps() = default;
 	Result<void> view();
+	Result<void> fill();
 	Result<hf_sweep> sweep(int program, hf_sweep_filter filter, uint32_t id) const;
 
 	std::unique_ptr<Skeleton> skeleton_;

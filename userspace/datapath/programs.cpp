@@ -122,6 +122,8 @@ Result<std::unique_ptr<Programs>> Programs::load(const Maps &maps, const Program
 		return Error::system("opening the BPF objects", errno).in(take_libbpf_messages());
 	set_constants(xdp, maps, options);
 	set_constants(tc, maps, options);
+	bpf_map__set_max_entries(xdp->maps.messages, static_cast<uint32_t>(libbpf_num_possible_cpus()));
+	bpf_map__set_max_entries(tc->maps.messages, static_cast<uint32_t>(libbpf_num_possible_cpus()));
 	for (bpf_object *object : {xdp->obj, tc->obj}) {
 		if (auto shared = share_maps(object, maps); !shared)
 			return shared.error();

@@ -32,6 +32,8 @@ const std::vector<Rule> &predefined_rules()
 		{.name = "LB_PERSIS_SRC_ADDR", .type = HF_RULE_SOURCE_ADDRESS},
 		{.name = "LB_PERSIS_HASH_SRC_ADDR", .type = HF_RULE_SOURCE_ADDRESS_HASH},
 		{.name = "LB_PERSIS_HASH_SRC_ADDR_PORT", .type = HF_RULE_SOURCE_ADDRESS_PORT_HASH},
+		{.name = "LB_PERSIS_HASH_COOKIE", .type = HF_RULE_COOKIE_HASH},
+		{.name = "LB_PERSIS_RDP_COOKIE", .type = HF_RULE_RDP_COOKIE},
 		{.name = "LB_PERSIS_SIP_CALL_ID", .type = HF_RULE_SIP_CALL_ID},
 	};
 
@@ -81,6 +83,16 @@ const char *word(hf_rule_type type)
 		return "sip-call-id";
 	case HF_RULE_RADIUS_ATTRIBUTE:
 		return "radius-attribute";
+	case HF_RULE_HTTP_HEADER_HASH:
+		return "http-header-hash";
+	case HF_RULE_HTTP_REQUEST_HASH:
+		return "http-request-hash";
+	case HF_RULE_COOKIE_HASH:
+		return "cookie-hash";
+	case HF_RULE_RDP_COOKIE:
+		return "rdp-cookie";
+	case HF_RULE_ISO8583_BITMAP:
+		return "iso8583-bitmap";
 	case HF_RULE_TYPES:
 		break;
 	}
@@ -102,11 +114,23 @@ const char *word(hf_forwarding)
 	return "dnat";
 }
 
+const char *word(Iso8583Framing framing)
+{
+	return framing == Iso8583Framing::ascii4 ? "ascii4" : "length16";
+}
+
+const char *word(Iso8583Encoding encoding)
+{
+	return encoding == Iso8583Encoding::ascii ? "ascii" : "binary";
+}
+
 const std::vector<hf_rule_type> &rule_types()
 {
 	static const std::vector<hf_rule_type> types = {HF_RULE_SOURCE_ADDRESS, HF_RULE_SOURCE_ADDRESS_HASH,
-							HF_RULE_SOURCE_ADDRESS_PORT_HASH, HF_RULE_SIP_CALL_ID,
-							HF_RULE_RADIUS_ATTRIBUTE};
+							HF_RULE_SOURCE_ADDRESS_PORT_HASH, HF_RULE_HTTP_HEADER_HASH,
+							HF_RULE_HTTP_REQUEST_HASH, HF_RULE_COOKIE_HASH,
+							HF_RULE_RADIUS_ATTRIBUTE, HF_RULE_RDP_COOKIE,
+							HF_RULE_SIP_CALL_ID, HF_RULE_ISO8583_BITMAP};
 
 	return types;
 }
@@ -120,12 +144,35 @@ const std::vector<hf_forwarding> &forwardings()
 
 bool keeps_table(hf_rule_type type)
 {
-	return type == HF_RULE_SOURCE_ADDRESS || decides_by_datagram(type);
+	return type == HF_RULE_SOURCE_ADDRESS || type == HF_RULE_SIP_CALL_ID || type == HF_RULE_RADIUS_ATTRIBUTE ||
+	       type == HF_RULE_RDP_COOKIE || type == HF_RULE_ISO8583_BITMAP;
 }
 
-bool decides_by_datagram(hf_rule_type type)
+bool reads_datagrams(hf_rule_type type)
 {
 	return type == HF_RULE_SIP_CALL_ID || type == HF_RULE_RADIUS_ATTRIBUTE;
+}
+
+bool reads_streams(hf_rule_type type)
+{
+	return type == HF_RULE_HTTP_HEADER_HASH || type == HF_RULE_HTTP_REQUEST_HASH || type == HF_RULE_COOKIE_HASH ||
+	       type == HF_RULE_RDP_COOKIE || type == HF_RULE_SIP_CALL_ID || type == HF_RULE_ISO8583_BITMAP;
+}
+
+bool reads(hf_rule_type type, hf_protocol protocol)
+{
+	return protocol == HF_PROTOCOL_UDP ? reads_datagrams(type) : reads_streams(type);
+}
+
+bool serves(hf_rule_type type, hf_protocol protocol)
+{
+	return reads(type, protocol) || (!reads_datagrams(type) && !reads_streams(type));
+}
+
+bool splices(const VirtualServer &server, hf_rule_type type)
+{
+	return server.protocol == HF_PROTOCOL_TCP &&
+	       (reads_streams(type) || server.syn_protection || server.server_first);
 }
 
 } // namespace holdfast

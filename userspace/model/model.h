@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct TableSizes {
 	uint32_t virtual_servers = 16384;
 	uint32_t members = 16384;
 	uint32_t selection = 8388608; // slots; a pool that is chosen from by hash takes 65537
+	uint32_t splices = 262144;    // connections whose stream is read, or whose SYN is answered here
 
 	bool operator==(const TableSizes &) const = default;
 };
@@ -49,12 +51,26 @@ struct Member {
 	bool operator==(const Member &) const = default;
 };
 
+// What clients are offered in the members' name; learnt from their SYN-ACKs where
+// nothing is said.
+struct TcpOptions {
+	bool sack = true;
+	bool timestamps = true;
+	bool window_scale = true;
+
+	bool operator==(const TcpOptions &) const = default;
+};
+
 struct Pool {
 	std::string name;
 	std::vector<Member> members;
+	std::optional<TcpOptions> member_tcp_options;
 
 	bool operator==(const Pool &) const = default;
 };
+
+enum class Iso8583Framing { length16, ascii4 };
+enum class Iso8583Encoding { binary, ascii };
 
 struct Rule {
 	std::string name;
@@ -64,8 +80,13 @@ struct Rule {
 	uint8_t ipv6_mask_bits = 128;
 	bool match_across = false;              // source-address, radius-attribute
 	bool override_connection_limit = false; // radius-attribute
-	hf_relation relation = HF_RELATION_AND;
+	hf_relation relation = HF_RELATION_AND; // of the keys: radius-attribute, iso8583-bitmap
 	std::vector<RadiusAttribute> attributes;
+	std::string keyword;                          // of the HTTP rules
+	std::vector<uint8_t> fields;                  // iso8583-bitmap
+	hf_relation bitmap_relation = HF_RELATION_OR; // iso8583-bitmap: when there is a key
+	Iso8583Framing framing = Iso8583Framing::length16;
+	Iso8583Encoding encoding = Iso8583Encoding::binary;
 
 	bool operator==(const Rule &) const = default;
 };
@@ -81,13 +102,26 @@ struct VirtualServer {
 	std::string pool;
 	std::string persistence; // empty: none
 	uint32_t idle_timeout = HF_TCP_IDLE_TIMEOUT_DEFAULT;
+	bool syn_protection = false;
+	bool server_first = false;
+	uint32_t server_first_wait = HF_SERVER_FIRST_WAIT_DEFAULT;
 
 	bool operator==(const VirtualServer &) const = default;
+};
+
+// What clients may send before their connection has a member.
+struct EarlyData {
+	uint32_t max_head = HF_EARLY_HEAD_MAX;
+	uint32_t max_bytes_per_client = HF_EARLY_CLIENT_BYTES_DEFAULT;
+	uint32_t timeout = HF_EARLY_TIMEOUT_DEFAULT;
+
+	bool operator==(const EarlyData &) const = default;
 };
 
 struct Config {
 	std::vector<Interface> interfaces;
 	TableSizes tables;
+	EarlyData early_data;
 	std::string hash_seed;
 	std::vector<Pool> pools;
 	std::vector<Rule> rules; // predefined ones first
@@ -124,6 +158,8 @@ const char *word(hf_rule_type type);
 const char *word(hf_method method);
 const char *word(hf_protocol protocol);
 const char *word(hf_forwarding forwarding);
+const char *word(Iso8583Framing framing);
+const char *word(Iso8583Encoding encoding);
 
 // Everything that this version knows, in the order of the documentation. What
 // a test has to cover is derived from these.
@@ -133,7 +169,14 @@ const std::vector<hf_forwarding> &forwardings();
 // All rule types that keep a table; the others are stateless hashes.
 bool keeps_table(hf_rule_type type);
 
-// Rule types that read datagrams and decide each one by itself: for UDP only.
-bool decides_by_datagram(hf_rule_type type);
+// Rule types that read messages: of datagrams, each decided by itself, or the first
+// one of a TCP stream.
+bool reads_datagrams(hf_rule_type type);
+bool reads_streams(hf_rule_type type);
+// May a virtual server of this protocol have such a rule? And do its packets' bytes matter?
+bool serves(hf_rule_type type, hf_protocol protocol);
+bool reads(hf_rule_type type, hf_protocol protocol);
+// Does such a virtual server answer SYNs itself, and make connections of its own to members?
+bool splices(const VirtualServer &server, hf_rule_type type);
 
 } // namespace holdfast

@@ -39,15 +39,47 @@ Result<std::vector<SessionKey>> radius_keys(const std::vector<std::string> &valu
 	return keys;
 }
 
+// A value for each field, in the order of their numbers. Where a part of them is
+// enough for a key, only those that were there are in it: "-" stands for one that was not.
+Result<std::vector<SessionKey>> iso8583_keys(const std::vector<std::string> &values, const Rule &rule,
+					     const DigestKey &key)
+{
+	std::vector<SessionKey> keys;
+	std::string together;
+
+	if (rule.relation == HF_RELATION_AND && values.size() != rule.fields.size())
+		return Error(fmt::format("rule '{}' makes one key of {} fields; {} values were given ('-': absent)",
+					 rule.name, rule.fields.size(), values.size()));
+	for (size_t i = 0; i < rule.fields.size(); i++) {
+		if (rule.relation == HF_RELATION_OR) {
+			for (const std::string &value : values)
+				keys.push_back(digest(iso8583_digest_input(rule.fields[i], value), key));
+		} else if (values[i] != "-") {
+			together += iso8583_digest_input(rule.fields[i], values[i]);
+		}
+	}
+	if (rule.relation == HF_RELATION_AND)
+		keys.push_back(digest(together, key));
+	return keys;
+}
+
 } // namespace
 
-MessageKeys read_message(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key)
+MessageKeys read_message(std::string_view bytes, size_t length, const Rule &rule, const DigestKeys &keys)
 {
 	switch (rule.type) {
 	case HF_RULE_SIP_CALL_ID:
-		return read_sip(bytes, length, key);
+		return read_sip(bytes, length, keys.secret);
 	case HF_RULE_RADIUS_ATTRIBUTE:
-		return read_radius(bytes, length, rule, key);
+		return read_radius(bytes, length, rule, keys.secret);
+	case HF_RULE_HTTP_HEADER_HASH:
+	case HF_RULE_HTTP_REQUEST_HASH:
+	case HF_RULE_COOKIE_HASH:
+		return read_http(bytes, length, rule, keys.hash);
+	case HF_RULE_RDP_COOKIE:
+		return read_rdp(bytes, length, keys.secret);
+	case HF_RULE_ISO8583_BITMAP:
+		return read_iso8583(bytes, length, rule, keys.secret);
 	default:
 		return {};
 	}
@@ -60,8 +92,10 @@ Result<std::vector<SessionKey>> keys_of_values(const std::vector<std::string> &v
 
 	if (rule.type == HF_RULE_RADIUS_ATTRIBUTE)
 		return radius_keys(values, rule, key);
+	if (rule.type == HF_RULE_ISO8583_BITMAP)
+		return iso8583_keys(values, rule, key);
 	for (const std::string &value : values) {
-		if (rule.type == HF_RULE_SIP_CALL_ID) {
+		if (rule.type == HF_RULE_SIP_CALL_ID || rule.type == HF_RULE_RDP_COOKIE) {
 			keys.push_back(digest(value, key));
 			continue;
 		}
@@ -80,6 +114,10 @@ hf_session_kind session_kind(hf_rule_type type)
 		return HF_SESSION_SIP_CALL_ID;
 	case HF_RULE_RADIUS_ATTRIBUTE:
 		return HF_SESSION_RADIUS;
+	case HF_RULE_RDP_COOKIE:
+		return HF_SESSION_RDP;
+	case HF_RULE_ISO8583_BITMAP:
+		return HF_SESSION_ISO8583;
 	default:
 		return HF_SESSION_ADDRESS;
 	}

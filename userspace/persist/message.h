@@ -26,19 +26,31 @@ using SessionKey = std::array<uint8_t, 16>;
 // SipHash-2-4-128 of any bytes.
 SessionKey digest(std::string_view bytes, const DigestKey &key);
 
+// How messages are digested: session keys under the installation's secret, keys of
+// stateless hashes so that all machines agree.
+struct DigestKeys {
+	DigestKey secret{};
+	DigestKey hash{};
+};
+
 struct MessageKeys {
 	hf_parser_outcome outcome = HF_PARSER_NONE;
 	bool answer = false;               // an answer to a request of the other side
 	std::vector<SessionKey> keys;      // in the order of the configuration
 	std::vector<std::string> readable; // of each key: the values that it was made of
+	Address address;                   // with HF_PARSER_MEMBER
+	uint16_t port = 0;
 };
 
 // `bytes`: what is there of a message of `length` bytes; at most HF_MESSAGE_BYTES
 // of them are looked at.
-MessageKeys read_message(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key);
+MessageKeys read_message(std::string_view bytes, size_t length, const Rule &rule, const DigestKeys &keys);
 
 MessageKeys read_sip(std::string_view bytes, size_t length, const DigestKey &key);
 MessageKeys read_radius(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key);
+MessageKeys read_http(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key);
+MessageKeys read_rdp(std::string_view bytes, size_t length, const DigestKey &key);
+MessageKeys read_iso8583(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key);
 
 // The keys that sessions of the rule may have for values as a user writes them:
 // one value for each attribute where all together are the key.
@@ -50,6 +62,9 @@ hf_session_kind session_kind(hf_rule_type type);
 
 // RADIUS: what is digested for one attribute.
 std::string radius_digest_input(const RadiusAttribute &attribute, std::string_view value);
+
+// ISO 8583: likewise, for one data element.
+std::string iso8583_digest_input(uint8_t field, std::string_view value);
 
 // An address cut to a source-address rule's mask.
 Address masked(const Address &address, const Rule &rule);

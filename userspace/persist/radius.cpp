@@ -140,7 +140,7 @@ MessageKeys read_radius(std::string_view bytes, size_t length, const Rule &rule,
 	constexpr uint8_t access_request = 1, accounting_request = 4, status_server = 12;
 	MessageKeys result;
 
-	bytes = bytes.substr(0, HF_MESSAGE_BYTES);
+	bytes = bytes.substr(0, HF_DATAGRAM_BYTES);
 	if (bytes.size() < header_size) {
 		result.outcome = length < header_size ? HF_PARSER_MALFORMED : HF_PARSER_MORE;
 		return result;

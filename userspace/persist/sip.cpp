@@ -70,7 +70,8 @@ Header read_value(const Text &text, size_t place, bool more)
 
 	if (is_space(text.at(start)))
 		return {HF_PARSER_LIMIT, {}};
-	while (end < text.bytes.size() && static_cast<unsigned char>(text.bytes[end]) > ' ')
+	while (end < text.bytes.size() && end - start < HF_DATAGRAM_BYTES &&
+	       static_cast<unsigned char>(text.bytes[end]) > ' ')
 		end++;
 	if (end >= text.bytes.size() || (end == start && end + 2 >= text.bytes.size()))
 		return {at_end, {}};

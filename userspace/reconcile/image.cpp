@@ -14,7 +14,7 @@ namespace holdfast
 namespace
 {
 
-std::vector<uint8_t> bytes_of(const hf_service_key &key)
+template <typename Key> std::vector<uint8_t> bytes_of(const Key &key)
 {
 	std::vector<uint8_t> bytes(sizeof(key));
 
@@ -67,7 +67,7 @@ Result<void> add_pool(Image &image, const Pool &pool, bool by_hash, const TableS
 	std::sort(taking_new.begin(), taking_new.end(),
 		  [](const Candidate &a, const Candidate &b) { return a.name < b.name; });
 	PoolImage &result = image.pools[pool_id];
-	std::memcpy(result.header.name, pool.name.data(), pool.name.size());
+	result.header = encode(pool);
 	result.rotation = make_rotation(taking_new);
 	if (by_hash)
 		result.maglev = make_maglev(all);
@@ -95,6 +95,19 @@ void add_member_services(Image &image, const Config &config, const VirtualServer
 	}
 }
 
+// A routing token names a member by its address.
+void add_endpoints(Image &image, const Config &config, const VirtualServer &server, const Ids &ids)
+{
+	for (const Pool &pool : config.pools) {
+		if (pool.name != server.pool)
+			continue;
+		for (const Member &member : pool.members)
+			image.endpoints[bytes_of(encode_endpoint(ids.pools.find(pool.name), member.address,
+								 member.port))] =
+				ids.members.find(member_key(pool.name, member.name));
+	}
+}
+
 } // namespace
 
 Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids)
@@ -104,6 +117,7 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 	Image image;
 
 	encode_hash_seed(config.hash_seed, image.hash_key);
+	image.early_limits = encode(config.early_data);
 	for (const Rule &rule : config.rules)
 		types.emplace(rule.name, rule.type);
 	for (const Rule &rule : config.rules) {
@@ -127,7 +141,9 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 		const hf_rule_type type = rule == types.end() ? HF_RULE_NONE : rule->second;
 		image.virtual_servers[id] =
 			encode(server, ids.pools.find(server.pool), ids.rules.find(server.persistence), type);
-		if (type == HF_RULE_SIP_CALL_ID)
+		if (type == HF_RULE_RDP_COOKIE)
+			add_endpoints(image, config, server, ids);
+		if (type == HF_RULE_SIP_CALL_ID && server.protocol == HF_PROTOCOL_UDP)
 			add_member_services(image, config, server, id, ids);
 		image.addresses[address_filter_slot(server.address)] |= HF_ADDRESS_VIRTUAL;
 		image.services[bytes_of(encode_service_key(server.address, 0, hf_protocol{}))] = 0;

@@ -40,6 +40,9 @@ struct Image {
 	std::map<uint16_t, uint8_t> addresses; // slots of the filter that are not 0
 	// The services of members that may begin to speak themselves. By the bytes of hf_service_key.
 	std::map<std::vector<uint8_t>, hf_member_service> member_services;
+	// Members by pool, address and port, where a rule's messages may name them. By the bytes of hf_endpoint_key.
+	std::map<std::vector<uint8_t>, uint32_t> endpoints;
+	hf_early_limits early_limits{};
 	__u64 hash_key[2] = {};
 	__u64 digest_key[2] = {}; // filled in by whoever keeps the secret
 };

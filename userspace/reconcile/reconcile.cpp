@@ -54,10 +54,12 @@ private:
 	Result<void> plan_table(hf_selection_table *header, const std::vector<uint32_t> &table);
 	Result<void> plan_services();
 	bool ranges_are_there() const;
+	void keep_live_parts(hf_pool &wanted, const hf_pool &there) const;
 	void write_members(bool final_states);
 	void write_tables(bool empty_ones);
 	Result<void> write_services();
-	Result<void> write_member_services();
+	template <typename Key, typename Value>
+	Result<void> write_map(HashMap<Key, Value> &map, const std::map<std::vector<uint8_t>, Value> &wanted);
 	void write_addresses(bool clear);
 	Result<void> drop_moved();
 
@@ -86,6 +88,19 @@ bool same(const hf_service &a, const hf_service &b)
 bool same_endpoint(const hf_member &a, const hf_member &b)
 {
 	return std::memcmp(a.address, b.address, sizeof(a.address)) == 0 && a.port == b.port;
+}
+
+// What the tables' writer and the data path put into a pool. What was learnt from its
+// members holds as long as they are the same.
+void Reconciler::keep_live_parts(hf_pool &wanted, const hf_pool &there) const
+{
+	wanted.rotation = there.rotation;
+	wanted.maglev = there.maglev;
+	if (std::strcmp(wanted.name, there.name) != 0)
+		return;
+	wanted.mss = there.mss;
+	if (!wanted.tcp_fixed && !there.tcp_fixed)
+		wanted.tcp_lacking = there.tcp_lacking;
 }
 
 // First the members that take more than before; when the tables are written, those
@@ -264,25 +279,27 @@ Result<void> Reconciler::write_services()
 	return {};
 }
 
-Result<void> Reconciler::write_member_services()
+// A hash map that holds what is wanted, by the bytes of its keys, and nothing else.
+template <typename Key, typename Value>
+Result<void> Reconciler::write_map(HashMap<Key, Value> &map, const std::map<std::vector<uint8_t>, Value> &wanted)
 {
-	std::map<std::vector<uint8_t>, hf_member_service> have;
+	std::map<std::vector<uint8_t>, Value> have;
+	Key key{};
 
-	auto read = maps_.member_services.each([&](const hf_service_key &key, const hf_member_service &service) {
-		const auto *bytes = reinterpret_cast<const uint8_t *>(&key);
+	auto read = map.each([&](const Key &one, const Value &value) {
+		const auto *bytes = reinterpret_cast<const uint8_t *>(&one);
 
-		have.emplace(std::vector<uint8_t>(bytes, bytes + sizeof(key)), service);
+		have.emplace(std::vector<uint8_t>(bytes, bytes + sizeof(one)), value);
 		return true;
 	});
 	if (!read)
 		return read;
-	for (const auto &[bytes, service] : image_.member_services) {
+	for (const auto &[bytes, value] : wanted) {
 		auto there = have.find(bytes);
-		hf_service_key key{};
 
 		std::memcpy(&key, bytes.data(), sizeof(key));
-		if (there == have.end() || std::memcmp(&there->second, &service, sizeof(service)) != 0) {
-			if (auto set = maps_.member_services.set(key, service); !set)
+		if (there == have.end() || std::memcmp(&there->second, &value, sizeof(value)) != 0) {
+			if (auto set = map.set(key, value); !set)
 				return set;
 			report_.writes++;
 		}
@@ -290,10 +307,8 @@ Result<void> Reconciler::write_member_services()
 			have.erase(there);
 	}
 	for (const auto &entry : have) {
-		hf_service_key key{};
-
 		std::memcpy(&key, entry.first.data(), sizeof(key));
-		maps_.member_services.erase(key);
+		map.erase(key);
 		report_.writes++;
 	}
 	return {};
@@ -347,14 +362,14 @@ Result<ReconcileReport> Reconciler::write()
 
 	if (auto set = maps_.installation.set(0, installation); !set)
 		return set.error();
+	write(maps_.early_limits, 0, image_.early_limits);
 	write_addresses(false);
 	write_members(false);
 	write_all(maps_.rules, image_.rules);
 	for (const auto &[id, pool] : image_.pools) {
 		hf_pool value = pool.header;
 
-		value.rotation = maps_.pools.get(id).rotation;
-		value.maglev = maps_.pools.get(id).maglev;
+		keep_live_parts(value, maps_.pools.get(id));
 		write(maps_.pools, id, value);
 	}
 	write_tables(false);
@@ -362,13 +377,16 @@ Result<ReconcileReport> Reconciler::write()
 		const hf_virtual_server before = maps_.virtual_server_settings.get(id);
 
 		// Connections that are decided as a whole, or their datagrams: those of before are neither.
-		if (before.pool && before.parser != settings.parser)
+		if (before.pool && (before.parser != settings.parser ||
+				    (before.flags & HF_SERVER_SPLICES) != (settings.flags & HF_SERVER_SPLICES)))
 			moved_servers_.insert(id);
 	}
 	write_all(maps_.virtual_server_settings, image_.virtual_servers);
 	if (auto written = write_services(); !written)
 		return written.error();
-	if (auto written = write_member_services(); !written)
+	if (auto written = write_map(maps_.member_services, image_.member_services); !written)
+		return written.error();
+	if (auto written = write_map(maps_.pool_endpoints, image_.endpoints); !written)
 		return written.error();
 	write_tables(true);
 	write_members(true);

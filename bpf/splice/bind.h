@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Binding, on TC: a spliced connection gets its member. The member is sent a SYN
+ * whose sequence number is one less than that of the first byte that it is to get,
+ * so that the client's numbers need no translation, whichever byte that is: the
+ * connection can be bound again later, from another byte on.
+ */
+#pragma once
+
+#include "../message.h"
+#include "../way.h"
+#include "opening.h"
+
+/*
+ * Sends what the packet has become to the connection's member. `clone`: the packet is
+ * kept, and a copy sent. The packet's own verdict is returned.
+ */
+static __noinline int bind_send(hook_context *context, const struct packet *packet, struct hf_connection *connection,
+				bool clone)
+{
+	__u32 index = connection->next_hop;
+	const struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
+	struct next_hop_answer answer;
+	int verdict;
+
+	if (!hop || !hop->interface) {
+		verdict = way_find(context, packet, connection, &answer);
+		if (verdict != CONTINUE)
+			return verdict;
+		hop = answer.index ? bpf_map_lookup_elem(&next_hops, &answer.index) : NULL;
+		if (!hop) {
+			reason_count(answer.resolved ? HF_REASON_next_hop_fib : HF_REASON_next_hop_neighbour);
+			hop = &answer.hop;
+			if (!answer.resolved)
+				return clone ? HOOK_DROP : packet_out_neighbour(context, hop->interface);
+		}
+	}
+	verdict = way_write_link(context, packet, hop);
+	if (verdict != CONTINUE)
+		return verdict;
+	if (!clone)
+		return packet_out(context, hop->interface);
+	packet_out_clone(context, hop->interface);
+	return HOOK_DROP;
+}
+
+static __always_inline void bind_address(struct segment *segment, const struct hf_splice *splice,
+					 const struct hf_connection *connection)
+{
+	segment->flow = splice->client;
+	__builtin_memcpy(segment->flow.destination, connection->address, 16);
+	segment->flow.destination_port = connection->port;
+	segment->ipv6_word = splice->flow_label;
+}
+
+/* The packet becomes a SYN to the member, or, where its client has ended it, the RST that says so. */
+static __noinline int bind_connect(hook_context *context, const struct packet *packet, struct hf_splice *splice,
+				   struct hf_connection *connection, bool reset)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	bool woken = splice->flags & HF_SPLICE_WAKE;
+	struct tcp_offer offer = {};
+	__u32 index = connection->next_hop;
+	const struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
+	__u32 room = hop && hop->interface ? hop->mtu : 1500;
+	struct segment *segment;
+
+	if (!workplace)
+		return HOOK_DROP;
+	segment = &workplace->segment;
+	room -= segment_network_length(packet) + sizeof(struct tcphdr);
+	segment_begin(segment, reset ? TCP_RST : TCP_SYN, splice->client_first - !reset, 0, reset ? 0 : 64240);
+	if (!reset) {
+		offer.mss = splice->client_mss < room ? splice->client_mss : room;
+		offer.sack = splice->flags & HF_SPLICE_SACK;
+		offer.timestamps = splice->flags & HF_SPLICE_TIMESTAMPS;
+		offer.timestamp = splice->client_timestamp;
+		offer.scale = splice->flags & HF_SPLICE_SCALE ? splice->client_scale : TCP_NO_SCALE;
+		segment_add_offer(segment, &offer);
+	}
+	bind_address(segment, splice, connection);
+	segment->partial =
+		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	if (segment_write(context, packet, segment)) {
+		reason_count(HF_REASON_packet_resize);
+		return HOOK_DROP;
+	}
+	splice->flags &= ~HF_SPLICE_WAKE;
+	splice->connecting_since = clock_now();
+	/* A packet that the daemon made is in nobody's way out: only a copy leaves. */
+	return bind_send(context, packet, connection, woken);
+}
+
+/* The member of a message's keys, or of the hash of its key. 0: there is none; the method decides. */
+static __always_inline __u32 bind_by_keys(struct message_query *query, const struct packet *packet,
+					  const struct message *message, const struct hf_rule *rule,
+					  struct decision *decision)
+{
+	if (rule->flags & HF_RULE_STATELESS)
+		return select_by_hash(query->session.pool, *(const __u64 *)message->keys.keys[0]);
+	decision->member = message_find(query, packet);
+	decision->beyond = decision->member && query->unlimited;
+	return decision->member;
+}
+
+/* A member that the client itself names, by address and port. */
+static __noinline __u32 bind_named(const struct message *message, const struct packet *packet, __u32 pool)
+{
+	struct hf_endpoint_key key = {.pool = pool, .port = message->port};
+	const __u32 *found;
+	__u32 member;
+
+	__builtin_memcpy(key.address, message->address, 16);
+	found = bpf_map_lookup_elem(&pool_endpoints, &key);
+	/* Members without a port of their own have the one that the client used. */
+	if (!found && key.port == packet->flow.destination_port) {
+		key.port = 0;
+		found = bpf_map_lookup_elem(&pool_endpoints, &key);
+	}
+	member = found ? *found : 0;
+	return member_honours_session(member, pool) ? member : 0;
+}
+
+/* Who is to have a stream: its message's choice, else that of the balancing method. */
+static __noinline int bind_choose(struct task *task, struct message *message, struct decision *decision, __u32 now)
+{
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	const struct packet *packet = &task->packet;
+	const struct hf_rule *rule = task_rule(task);
+	struct message_query query = {};
+	bool turn = false;
+
+	if (!settings)
+		return 0;
+	if (!settings->parser || !rule) {
+		/* The rule, if there is one, knows addresses only. */
+		return decide(packet, settings, decision, now);
+	}
+	query.session.pool = settings->pool;
+	query.session.timeout = rule->timeout;
+	query.session.now = now;
+	query.keys = &message->keys;
+	query.keys->scope = session_scope(settings, task->virtual_server, rule);
+	query.virtual_server = task->virtual_server;
+	query.unlimited = !(rule->flags & HF_RULE_OVERRIDE_CONNECTION_LIMIT);
+	if (task->outcome == HF_PARSER_KEYS) {
+		decision->member = bind_by_keys(&query, packet, message, rule, decision);
+	} else if (task->outcome == HF_PARSER_MEMBER) {
+		decision->member = bind_named(message, packet, settings->pool);
+		decision->beyond = true;
+		if (!decision->member)
+			task->outcome = HF_PARSER_NONE;
+	} else {
+		/* A cookie's absence is no reason to go by the client's address. */
+		turn = rule->type == HF_RULE_COOKIE_HASH && rule->keyword_length && task->outcome == HF_PARSER_NONE;
+	}
+	message_count_outcome(task->outcome);
+	if (!decision->member) {
+		decision->beyond = false;
+		if (settings->method == HF_METHOD_SOURCE_HASH && !turn)
+			decision->member =
+				select_by_hash(settings->pool, source_address_hash(&packet->flow, false));
+		else
+			decision->member = select_by_turn(settings->pool);
+	}
+	if (task->outcome != HF_PARSER_KEYS || rule->flags & HF_RULE_STATELESS)
+		query.keys->count = 0;
+	/* Recorded when the member has accepted; until then parallel connections follow the first. */
+	if (decision->member && query.keys->count)
+		decision->member = message_record(&query, decision->member);
+	return 0;
+}
+
+/* Nobody, or not now: the client is told, and its connection forgotten. */
+static __noinline int bind_refuse(hook_context *context, const struct packet *packet, struct hf_splice *splice,
+				  enum hf_reason reason)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	__u32 id = splice->id;
+
+	reason_count(reason);
+	if (!workplace)
+		return HOOK_DROP;
+	segment_begin(&workplace->segment, TCP_RST | TCP_ACK, splice->server_first, splice->client_next, 0);
+	segment_turn(&workplace->segment, &packet->flow);
+	workplace->segment.partial =
+		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	bpf_map_delete_elem(&connections, &packet->flow);
+	splice_end(id);
+	if (segment_write(context, packet, &workplace->segment))
+		return HOOK_DROP;
+	return segment_return(context);
+}
+
+/* The connection's entries get their member. CONTINUE: `entry` is the forward one. */
+static __noinline int bind_member(struct task *task, struct message *message, struct hf_splice *splice,
+				  const struct decision *decision, __u32 now)
+{
+	struct hf_connection *connection = &task->connection, reply;
+	const struct hf_member *member = member_get(decision->member);
+	const struct packet *packet = &task->packet;
+	struct hf_flow_key key;
+	int verdict;
+
+	if (!member)
+		return HOOK_DROP;
+	connection_make(connection, packet, decision, member, now);
+	connection->flags = 0;
+	verdict = connection_claim(packet, connection, decision->beyond);
+	if (verdict != CONTINUE)
+		return verdict;
+	connection->flags |= HF_CONNECTION_SPLICED;
+	connection->splice = splice->id;
+	connection->state = HF_CONNECTION_CONNECTING;
+	connection_partner_key(&key, &packet->flow, connection);
+	connection_partner(&reply, packet, connection);
+	splice->member = decision->member;
+	splice->state = HF_SPLICE_CONNECTING;
+	if (bpf_map_update_elem(&connections, &packet->flow, connection, BPF_ANY) ||
+	    bpf_map_update_elem(&connections, &key, &reply, BPF_ANY)) {
+		member_give_place_back(decision->member);
+		reason_count(HF_REASON_table_full);
+		return HOOK_DROP;
+	}
+	bpf_map_delete_elem(&embryonic_keys, &key);
+	if (message->keys.count)
+		bpf_map_update_elem(&embryonic_keys, &key, &message->keys, BPF_ANY);
+	return CONTINUE;
+}
+
+/* The first time. */
+static __always_inline int bind_first(hook_context *context, struct task *task, struct message *message,
+				      struct hf_splice *splice, __u32 now)
+{
+	struct decision decision = {.virtual_server = task->virtual_server};
+	int verdict;
+
+	bind_choose(task, message, &decision, now);
+	if (!decision.member)
+		return bind_refuse(context, &task->packet, splice, HF_REASON_no_usable_member);
+	verdict = bind_member(task, message, splice, &decision, now);
+	if (verdict != CONTINUE)
+		return verdict;
+	return bind_connect(context, &task->packet, splice, &task->connection, false);
+}
+
+/* The parser wants more: is there more to come? HAND_OVER: no. */
+static __always_inline int bind_wait(hook_context *context, struct task *task, const struct message *message,
+				     struct hf_splice *splice)
+{
+	__u32 zero = 0, stored = splice->client_next - splice->client_first;
+	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
+
+	if (limits && stored >= limits->max_head) {
+		reason_count(HF_REASON_head_over_limit);
+		task->outcome = HF_PARSER_NONE;
+		return HAND_OVER;
+	}
+	splice->parsed = early_base(splice) + message->resume;
+	if (splice->segments > OPENING_QUIET_SEGMENTS)
+		return opening_acknowledge(context, &task->packet, splice);
+	return HOOK_DROP;
+}
+
+/* Has the splice's lock, and gives it back. */
+static __always_inline int bind(hook_context *context, struct task *task)
+{
+	struct hf_connection *connection = bpf_map_lookup_elem(&connections, &task->packet.flow);
+	struct message *message = message_get();
+	struct hf_splice *splice = NULL;
+	__u32 now = clock_now();
+	int verdict;
+
+	if (connection && connection->flags & HF_CONNECTION_SPLICED)
+		splice = splice_get(connection->splice);
+	if (!splice || !message)
+		return HOOK_DROP;
+	verdict = HAND_OVER;
+	if (splice->state == HF_SPLICE_CONNECTING) {
+		/* bind_member() has made it: the lock keeps everybody else out. */
+		bool reset = task->packet.tcp_flags & TCP_RST;
+
+		if (!reset)
+			reason_count(HF_REASON_connecting_again);
+		task->connection = *connection;
+		verdict = bind_connect(context, &task->packet, splice, &task->connection, reset);
+		if (reset) {
+			connection_remove(&task->packet.flow, connection);
+			return verdict;
+		}
+	} else if (splice->state == HF_SPLICE_COLLECTING) {
+		if (splice->flags & HF_SPLICE_WAKE)
+			reason_count(HF_REASON_server_first);
+		else if (task->outcome == HF_PARSER_MORE)
+			verdict = bind_wait(context, task, message, splice);
+		if (verdict == HAND_OVER)
+			verdict = bind_first(context, task, message, splice, now);
+	} else {
+		verdict = HOOK_DROP;
+	}
+	splice_unlock(splice);
+	return verdict;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Early data: what a client sends before there is a member to have it. It is kept
+ * as one stream, cut into pieces of equal length (the last may be shorter), and its
+ * checksum is verified when it comes in: what is corrupt must neither be parsed nor
+ * take the place of what is right, because the first byte that is stored counts.
+ * It goes away when the member has acknowledged all of it.
+ */
+#pragma once
+
+#include "../task.h"
+#include "../tcp.h"
+#include "splice.h"
+
+/* The sum of a run of bytes behind which there are zeros. Global: verified once. */
+__noinline __u32 early_sum(const struct message *message, __u32 at, __u32 length)
+{
+	__u32 sum = 0;
+
+	if (!message)
+		return 0;
+	for (int i = 0; i < 2 * HF_MESSAGE_BYTES / 512; i++) {
+		if (length < 512)
+			break;
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)(message->bytes + below(at, HF_MESSAGE_BYTES)), 512, sum);
+		at += 512;
+		length -= 512;
+	}
+	if (length)
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)(message->bytes + below(at, HF_MESSAGE_BYTES)),
+				    below(length + 3, 1024) & 0x3fc, sum);
+	return csum_fold(sum);
+}
+
+/* Copies a stored piece to `at`. False: it is not there. */
+static __noinline bool early_load_piece(struct message *message, __u32 id, __u32 number, __u32 at)
+{
+	struct hf_early_key key = {.splice = id, .number = number};
+	const struct hf_early_piece *piece = bpf_map_lookup_elem(&early_data, &key);
+
+	return piece && !bpf_probe_read_kernel(message->bytes + below(at, HF_MESSAGE_BYTES), sizeof(*piece), piece);
+}
+
+/* Stores a piece from `at`; a new one is charged to the client's share. */
+static __noinline bool early_store_piece(const struct message *message, struct hf_splice *splice, __u32 number,
+					 __u32 at)
+{
+	struct hf_early_key key = {.splice = splice->id, .number = number};
+	bool fresh = number >= splice->pieces;
+
+	if (fresh && !share_take(&splice->client, HF_PIECE_BYTES)) {
+		reason_count(HF_REASON_early_client_full);
+		return false;
+	}
+	if (bpf_map_update_elem(&early_data, &key, message->bytes + below(at, HF_MESSAGE_BYTES), BPF_ANY)) {
+		if (fresh)
+			share_give_back(&splice->client, HF_PIECE_BYTES);
+		reason_count(HF_REASON_early_full);
+		return false;
+	}
+	if (fresh) {
+		splice->pieces = number + 1;
+		splice->charged += HF_PIECE_BYTES;
+	}
+	return true;
+}
+
+/* Where the pieces begin that the parser still needs. */
+static __always_inline __u32 early_base(const struct hf_splice *splice)
+{
+	return splice->piece ? splice->parsed / splice->piece * splice->piece : 0;
+}
+
+/* Global: verified once. */
+__noinline int early_load(struct message *message, __u32 id, __u32 base, __u32 stored)
+{
+	__u32 slot = id & HF_SPLICE_SLOT, piece, number;
+	const struct hf_splice *splice = bpf_map_lookup_elem(&splices, &slot);
+
+	if (!message || !splice || !splice->piece)
+		return -1;
+	piece = splice->piece;
+	number = base / piece;
+	for (__u32 i = 0; i < SPLICE_MOST_PIECES; i++) {
+		__u32 at = i * piece;
+
+		if ((__s32)(stored - base - at) <= 0)
+			break;
+		if (!early_load_piece(message, id, number + i, at))
+			return -1;
+	}
+	return 0;
+}
+
+__noinline int early_store(const struct message *message, __u32 id, __u32 base, __u32 from, __u32 to)
+{
+	__u32 slot = id & HF_SPLICE_SLOT, piece, number;
+	struct hf_splice *splice = bpf_map_lookup_elem(&splices, &slot);
+
+	if (!message || !splice || !splice->piece)
+		return -1;
+	piece = splice->piece;
+	number = from / piece;
+	for (__u32 i = 0; i < SPLICE_MOST_PIECES; i++) {
+		__u32 at = (number + i) * piece;
+
+		if ((__s32)(to - at) <= 0)
+			break;
+		if (!early_store_piece(message, splice, number + i, at - base))
+			return -1;
+	}
+	return 0;
+}
+
+/* Does the segment's checksum agree with it? Its payload lies at `at`. The packet's own checksum is spoilt. */
+static __always_inline bool early_checksum_is_right(hook_context *context, const struct packet *packet,
+						    const struct tcp_seen *seen, const struct message *message,
+						    __u32 at)
+{
+	__u32 sum;
+
+	/* Left to hardware: the segment comes from this host, or was checked when it was put together with others. */
+	if (packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check)))
+		return true;
+	sum = csum_words(0, packet->flow.source, 16);
+	sum = csum_words(sum, packet->flow.destination, 16);
+	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(seen->length + packet->payload_length);
+	sum = csum_fold(csum_words(sum, seen->header, TCP_HEADER_LONGEST)) +
+	      early_sum(message, at, packet->payload_length);
+	return csum_fold(sum) == 0xffff;
+}
+
+/* The zeros behind `length` bytes at `at`. */
+static __always_inline void early_end(struct message *message, __u32 at, __u32 length)
+{
+	__builtin_memset(message->bytes + (below(at, HF_MESSAGE_BYTES) + below(length - 1, HF_MESSAGE_BYTES) + 1), 0,
+			 MESSAGE_SLACK);
+}
+
+/*
+ * Takes what is new in a segment. `skip` bytes of it are stored already, and `most`
+ * are wanted. The message becomes what the parser has to read: from early_base() to
+ * the end of what is stored. Returns the number of bytes that were new, or -1 if
+ * none could be taken: the reason is counted.
+ */
+static __noinline int early_take(hook_context *context, const struct packet *packet, struct hf_splice *splice,
+				 __u32 skip, __u32 most)
+{
+	__u32 base = early_base(splice), stored = splice->client_next - splice->client_first;
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	__u32 at = stored - base, size = packet->payload_length, offset, fresh;
+	struct message *message = message_get();
+	const struct tcp_seen *seen;
+
+	if (!workplace || !message)
+		return -1;
+	seen = &workplace->seen;
+	offset = packet->transport + seen->length;
+	if (size > HF_MESSAGE_BYTES)
+		size = HF_MESSAGE_BYTES;
+	if (!size || skip >= size || at >= HF_MESSAGE_BYTES) {
+		reason_count(HF_REASON_early_beyond);
+		return -1;
+	}
+	/* Whole pieces are copied: what lies behind the last one's bytes is written over. */
+	if (at && early_load(message, splice->id, base, stored)) {
+		reason_count(HF_REASON_early_full);
+		return -1;
+	}
+	if (packet_load(context, offset, message->bytes + below(at, HF_MESSAGE_BYTES),
+			below(size - 1, HF_MESSAGE_BYTES) + 1)) {
+		reason_count(HF_REASON_malformed);
+		return -1;
+	}
+	early_end(message, at, size);
+	if (!early_checksum_is_right(context, packet, seen, message, at)) {
+		reason_count(HF_REASON_early_corrupt);
+		return -1;
+	}
+	fresh = size - skip;
+	if (fresh > most)
+		fresh = most;
+	if (skip && packet_load(context, offset + skip, message->bytes + below(at, HF_MESSAGE_BYTES),
+				below(fresh - 1, HF_MESSAGE_BYTES) + 1)) {
+		reason_count(HF_REASON_malformed);
+		return -1;
+	}
+	early_end(message, at, fresh);
+	return fresh;
+}

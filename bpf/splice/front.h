@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The front of a virtual server that splices: packets that belong to no connection.
+ * A SYN gets a cookie; who acknowledges one is let in; everybody else is told that
+ * there is nothing.
+ */
+#pragma once
+
+#include "../reject.h"
+#include "syn_cookie.h"
+
+/* HAND_OVER: the packet begins a connection. XDP leaves it to TC, where packets can grow and be copied. */
+static __always_inline int front(hook_context *context, const struct packet *packet, __u32 virtual_server)
+{
+	const struct hf_virtual_server *settings = service_settings(virtual_server);
+	const struct tcphdr *tcp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
+	__u32 now = clock_now(), acknowledgement;
+
+	if (!settings)
+		return HOOK_PASS; /* it is just being removed */
+	if (packet_opens(packet))
+		return cookie_answer(context, packet, settings);
+	if ((packet->tcp_flags & (TCP_ACK | TCP_SYN | TCP_RST)) != TCP_ACK || (void *)(tcp + 1) > packet_end(context))
+		return reject(context, packet, HF_REASON_no_connection);
+	acknowledgement = bpf_ntohl(tcp->ack_seq);
+	if (cookie_is_ours(&packet->flow, bpf_ntohl(tcp->seq), acknowledgement, now))
+		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : HAND_OVER;
+	/*
+	 * The second segment of a client whose first one, and whose handshake, was lost
+	 * fits no cookie, either: no RST for what may be such.
+	 */
+	if (cookie_is_plausible(acknowledgement - 1, now)) {
+		reason_count(HF_REASON_cookie_invalid);
+		return HOOK_DROP;
+	}
+	return reject(context, packet, HF_REASON_no_connection);
+}

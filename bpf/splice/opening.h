@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The opening of a spliced connection, the client's side, on TC:
+ *
+ *   cookie acknowledged -> COLLECTING: early data is stored, and read by the rule's
+ *   parser as it arrives -> bind.h
+ *
+ * There is no timer here that could send: every loss is mended by the repetitions
+ * of the end hosts. So the client must always have something that it has not been
+ * told has arrived: a stored prefix is acknowledged only where the client would
+ * otherwise not go on (a gap, a repetition, many segments), and never the segment
+ * with which the member is chosen.
+ */
+#pragma once
+
+#include "early_data.h"
+#include "front.h"
+
+/* Segments of one head after which the client is told that they have arrived. */
+#define OPENING_QUIET_SEGMENTS 8
+
+/* Tells the client how much of its early data is stored. */
+static __noinline int opening_acknowledge(hook_context *context, const struct packet *packet, struct hf_splice *splice)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	struct segment *segment;
+	__u32 window = 0xffff;
+
+	if (!workplace)
+		return HOOK_DROP;
+	segment = &workplace->segment;
+	if (splice->flags & HF_SPLICE_SCALE)
+		window = HF_MESSAGE_BYTES >> HF_WINDOW_SCALE;
+	segment_begin(segment, TCP_ACK, splice->server_first, splice->client_next, window);
+	if (splice->flags & HF_SPLICE_TIMESTAMPS)
+		segment_add_timestamps(segment, splice->timestamp_sent, splice->client_timestamp);
+	segment_turn(segment, &packet->flow);
+	segment->partial =
+		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	splice->acknowledged = splice->client_next;
+	splice->flags |= HF_SPLICE_ACKNOWLEDGED;
+	if (segment_write(context, packet, segment)) {
+		reason_count(HF_REASON_packet_resize);
+		return HOOK_DROP;
+	}
+	return segment_return(context);
+}
+
+/* The client has proved its address: its connection is remembered. NULL: there is no room, the reason is counted. */
+static __noinline struct hf_splice *opening_begin(const struct packet *packet, const struct tcp_seen *seen,
+						  __u32 virtual_server, __u32 now)
+{
+	struct hf_connection connection = {
+		.last_seen = now,
+		.virtual_server = virtual_server,
+		.state = HF_CONNECTION_COLLECTING,
+		.flags = HF_CONNECTION_SPLICED,
+	};
+	__u32 low = (seen->acknowledgement - 1) & COOKIE_LOW, id = splice_take(&packet->flow, now), piece;
+	const struct hf_virtual_server *settings = service_settings(virtual_server);
+	struct hf_splice *splice = splice_get(id);
+	const struct hf_pool *pool;
+	__u32 pool_id = settings ? settings->pool : 0;
+
+	if (!splice)
+		return NULL;
+	pool = bpf_map_lookup_elem(&pools, &pool_id);
+	splice->virtual_server = virtual_server;
+	splice->client_first = splice->client_next = seen->sequence;
+	splice->server_first = seen->acknowledgement;
+	splice->client_mss = cookie_mss(low >> 5);
+	splice->client_scale = low & 15;
+	splice->flags = (seen->timestamps_at ? HF_SPLICE_TIMESTAMPS : 0) | (low & 16 ? HF_SPLICE_SACK : 0) |
+			((low & 15) != TCP_NO_SCALE ? HF_SPLICE_SCALE : 0);
+	splice->client_timestamp = seen->timestamp;
+	splice->timestamp_sent = seen->timestamp_echo;
+	splice->client_window = seen->window;
+	/* A full segment of the client's, so that it is replayed as it came. */
+	piece = pool && pool->mss ? pool->mss : packet->ipv4 ? 1460 : 1440;
+	piece -= seen->timestamps_at ? 12 : 0;
+	if (piece > HF_PIECE_LONGEST)
+		piece = HF_PIECE_LONGEST;
+	if (piece < HF_PIECE_SHORTEST)
+		piece = HF_PIECE_SHORTEST;
+	splice->piece = piece;
+	connection.splice = id;
+	if (bpf_map_update_elem(&connections, &packet->flow, &connection, BPF_NOEXIST)) {
+		splice_end(id);
+		reason_count(HF_REASON_opening_busy);
+		return NULL;
+	}
+	return splice;
+}
+
+/*
+ * A client's RST. Only one with exactly the next sequence number counts (RFC 5961,
+ * 3.2): another may be forged. The member, if it has been sent a SYN, is told.
+ */
+static __always_inline int opening_reset(const struct packet *packet, const struct tcp_seen *seen,
+					 struct hf_splice *splice)
+{
+	if (seen->sequence != splice->client_next && seen->sequence != splice->client_first) {
+		reason_count(HF_REASON_opening_stray);
+		return HOOK_DROP;
+	}
+	if (splice->state == HF_SPLICE_CONNECTING)
+		return HAND_OVER;
+	bpf_map_delete_elem(&connections, &packet->flow);
+	splice_end(splice->id);
+	return HOOK_DROP;
+}
+
+static __always_inline void opening_note(const struct packet *packet, const struct tcp_seen *seen,
+					 struct hf_splice *splice, hook_context *context)
+{
+	if (seen->timestamps_at && (__s32)(seen->timestamp - splice->client_timestamp) > 0)
+		splice->client_timestamp = seen->timestamp;
+	splice->client_window = seen->window;
+	if (!packet->ipv4) {
+		__u32 word;
+
+		if (!packet_load(context, packet->network, &word, sizeof(word)))
+			splice->flow_label = word;
+	}
+}
+
+/*
+ * A segment with nothing new. CONTINUE: it is to be waited for more; HAND_OVER: the
+ * member is to be chosen, or sent its SYN again.
+ */
+static __always_inline int opening_repeated(const struct packet *packet, struct hf_splice *splice, bool at_once)
+{
+	if (splice->state == HF_SPLICE_CONNECTING) {
+		/* The client's time is up: so is that of the SYN to the member. */
+		return packet->payload_length || splice->flags & HF_SPLICE_WAKE || packet->tcp_flags & TCP_FIN
+			       ? HAND_OVER
+			       : HOOK_DROP;
+	}
+	if (at_once || splice->flags & HF_SPLICE_WAKE)
+		return HAND_OVER;
+	return CONTINUE;
+}
+
+/*
+ * A segment of a client whose connection is being opened. HAND_OVER: task->stage goes
+ * on with it, and has the splice's lock.
+ */
+static __noinline int opening_segment(hook_context *context, struct task *task, struct hf_splice *splice)
+{
+	__u32 zero = 0;
+	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	const struct packet *packet = &task->packet;
+	__u32 stored = splice->client_next - splice->client_first, most, base;
+	struct message *message = message_get();
+	const struct tcp_seen *seen;
+	bool at_once, ends;
+	int fresh = 0, verdict;
+	__s32 skip;
+
+	if (!limits || !settings || !workplace || !message)
+		return HOOK_DROP;
+	at_once = settings->flags & HF_SERVER_BINDS_AT_ONCE;
+	seen = &workplace->seen;
+	skip = (__s32)(splice->client_next - seen->sequence);
+	task->stage = task->next = HF_STAGE_BIND;
+	task->outcome = HF_PARSER_NONE;
+	message->keys.count = 0;
+	message->keys.replace = 0;
+	message->keys.pad = 0;
+	message->answer = false;
+	if (packet->tcp_flags & TCP_RST)
+		return opening_reset(packet, seen, splice);
+	opening_note(packet, seen, splice, context);
+	if (skip < 0) {
+		reason_count(HF_REASON_early_out_of_order);
+		return splice->state == HF_SPLICE_COLLECTING && stored
+			       ? opening_acknowledge(context, packet, splice)
+			       : HOOK_DROP;
+	}
+	base = early_base(splice);
+	most = limits->max_head > stored ? limits->max_head - stored : 0;
+	if (packet->payload_length > (__u32)skip && !(splice->flags & HF_SPLICE_CLIENT_FIN)) {
+		if (!most) {
+			reason_count(HF_REASON_early_beyond);
+			return HOOK_DROP;
+		}
+		fresh = early_take(context, packet, splice, skip, most);
+		if (fresh <= 0 || early_store(message, splice->id, base, stored, stored + fresh))
+			return HOOK_DROP;
+		splice->client_next += fresh;
+		splice->segments++;
+	}
+	ends = packet->tcp_flags & TCP_FIN && seen->sequence + packet->payload_length == splice->client_next;
+	if (ends && !(splice->flags & HF_SPLICE_CLIENT_FIN))
+		splice->flags |= HF_SPLICE_CLIENT_FIN;
+	else if (fresh <= 0) {
+		if (packet->payload_length)
+			reason_count(HF_REASON_early_repeated);
+		verdict = opening_repeated(packet, splice, at_once);
+		if (verdict == CONTINUE)
+			verdict = packet->payload_length && stored ? opening_acknowledge(context, packet, splice)
+								    : HOOK_DROP;
+		return verdict;
+	}
+	if (splice->state == HF_SPLICE_CONNECTING)
+		return HOOK_DROP; /* it goes to the member with the rest */
+	if (!at_once && settings->parser && fresh > 0) {
+		message->available = stored + fresh - base;
+		message->length = message->available + !ends;
+		message->resume = splice->parsed - base;
+		message->begun = splice->parsed;
+		task->stage = settings->parser;
+	}
+	return HAND_OVER;
+}
+
+/* HAND_OVER: the program goes on with task->stage. */
+static __always_inline int opening(hook_context *context, struct task *task)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	const struct packet *packet = &task->packet;
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	const struct hf_connection *connection;
+	struct hf_splice *splice = NULL;
+	__u32 now = clock_now();
+	bool proved;
+	int verdict;
+
+	if (!workplace || !settings)
+		return HOOK_DROP;
+	if (packet_opens(packet))
+		return cookie_answer(context, packet, settings); /* whatever there is: an acknowledgement will tell */
+	if (tcp_load(context, packet, &workplace->seen)) {
+		reason_count(HF_REASON_malformed);
+		return HOOK_DROP;
+	}
+	connection = bpf_map_lookup_elem(&connections, &packet->flow);
+	if (connection && connection->flags & HF_CONNECTION_SPLICED)
+		splice = splice_get(connection->splice);
+	if (!splice || workplace->seen.acknowledgement != splice->server_first) {
+		/* Nobody, or somebody who has begun anew from the same port. */
+		proved = !(packet->tcp_flags & TCP_RST) && cookie_is_ours(&packet->flow, workplace->seen.sequence,
+									  workplace->seen.acknowledgement, now);
+		if (!proved) {
+			if (splice && !(packet->tcp_flags & TCP_RST)) {
+				reason_count(HF_REASON_opening_stray);
+				return HOOK_DROP;
+			}
+			if (!splice)
+				return front(context, packet, task->virtual_server);
+		} else {
+			if (splice) {
+				connection_remove(&packet->flow, connection);
+			}
+			splice = opening_begin(packet, &workplace->seen, task->virtual_server, now);
+			if (!splice)
+				return HOOK_DROP;
+		}
+	}
+	if (!splice || !splice_lock(splice))
+		return HOOK_DROP;
+	verdict = opening_segment(context, task, splice);
+	if (verdict != HAND_OVER)
+		splice_unlock(splice);
+	return verdict;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The programs of an opening, of the hook that has them: entry points, nothing else. */
+#pragma once
+
+#include "replay.h"
+
+HOOK_SECTION
+int HOOK_PROGRAM(_collect)(hook_context *context)
+{
+	struct task *task = task_get();
+	int verdict = task ? opening(context, task) : HOOK_DROP;
+
+	return verdict == HAND_OVER ? stage_go(context, task->stage) : verdict;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_bind)(hook_context *context)
+{
+	struct task *task = task_get();
+
+	return task ? bind(context, task) : HOOK_DROP;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_replay)(hook_context *context)
+{
+	struct task *task = task_get();
+
+	return task ? replay(context, task) : HOOK_DROP;
+}

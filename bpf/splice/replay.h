@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Replay, on TC: what a member sends before it has all of the early data. Its
+ * SYN-ACK is answered with that, and the connection is bound. The packet becomes
+ * one segment after another: copies leave, and at last it itself.
+ */
+#pragma once
+
+#include "bind.h"
+
+/* More segments than early data can have: pieces, cut by a small MSS. */
+#define REPLAY_MOST_SEGMENTS 128
+
+struct replay {
+	hook_context *context;
+	struct task *task;
+	struct message *message;
+	struct segment *segment;
+	struct hf_splice *splice;
+	__u32 at;    /* in the stream */
+	__u32 end;   /* of what is to be sent */
+	__u32 limit; /* of a segment */
+	__u32 loaded; /* the number of the piece in the message, and one */
+	int verdict; /* CONTINUE: more is to come */
+};
+
+/* The window that the client's last one is to the member. */
+static __always_inline __u16 replay_window(const struct hf_splice *splice)
+{
+	__u32 window = splice->client_window;
+
+	if (splice->flags & HF_SPLICE_UNSCALE) {
+		window <<= splice->client_scale & 15;
+		if (window > 0xffff)
+			window = 0xffff;
+	}
+	return window;
+}
+
+static __always_inline void replay_segment(struct replay *replay, __u32 length, bool last)
+{
+	struct hf_splice *splice = replay->splice;
+	struct segment *segment = replay->segment;
+	__u8 flags = TCP_ACK;
+
+	if (last && length)
+		flags |= TCP_PSH;
+	if (last && splice->flags & HF_SPLICE_CLIENT_FIN)
+		flags |= TCP_FIN;
+	segment_begin(segment, flags, splice->client_first + replay->at, splice->member_first, replay_window(splice));
+	if (splice->flags & HF_SPLICE_TIMESTAMPS)
+		segment_add_timestamps(segment, splice->client_timestamp, splice->member_timestamp);
+	segment->payload_length = length;
+}
+
+/* One segment. 1: it was the last. */
+static long replay_one(__u32 index, struct replay *replay)
+{
+	struct hf_splice *splice = replay->splice;
+	struct segment *segment = replay->segment;
+	struct message *message = replay->message;
+	__u32 piece = splice->piece, left = replay->end - replay->at, number, within, length;
+	bool last;
+
+	if (!piece)
+		return 1;
+	number = replay->at / piece;
+	within = replay->at - number * piece;
+	length = piece - within;
+	if (length > replay->limit)
+		length = replay->limit;
+	if (length > left)
+		length = left;
+	last = length == left;
+	if (length) {
+		if (replay->loaded != number + 1 && !early_load_piece(message, splice->id, number, 0)) {
+			/* It has arrived in the meantime. */
+			replay->verdict = HOOK_DROP;
+			return 1;
+		}
+		replay->loaded = number + 1;
+	}
+	replay_segment(replay, length, last);
+	if (length) {
+		/* What lies behind is the rest of the piece: kept, for the next segment. */
+		__u64 *behind = (__u64 *)(message->bytes + below(within + length, HF_MESSAGE_BYTES));
+		__u64 kept = *behind;
+
+		*behind = 0;
+		segment->payload_sum = early_sum(message, within, length);
+		*behind = kept;
+	}
+	if (segment_write(replay->context, &replay->task->packet, segment) ||
+	    (length && packet_store(replay->context, segment_frame_length(segment, &replay->task->packet) - length,
+				    message->bytes + below(within, HF_MESSAGE_BYTES),
+				    below(length - 1, HF_MESSAGE_BYTES) + 1))) {
+		reason_count(HF_REASON_packet_resize);
+		replay->verdict = HOOK_DROP;
+		return 1;
+	}
+	replay->verdict = bind_send(replay->context, &replay->task->packet, &replay->task->connection, !last);
+	replay->at += length;
+	return last;
+}
+
+/* Sends the early data from `at` on. The packet ends here. */
+static __noinline int replay_from(hook_context *context, struct task *task, struct hf_splice *splice, __u32 at)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	struct replay replay = {
+		.context = context,
+		.task = task,
+		.message = message_get(),
+		.splice = splice,
+		.at = at,
+		.end = splice->client_next - splice->client_first,
+		.limit = splice->member_mss,
+		.verdict = HOOK_DROP,
+	};
+
+	if (!workplace || !replay.message)
+		return HOOK_DROP;
+	replay.segment = &workplace->segment;
+	if (splice->flags & HF_SPLICE_TIMESTAMPS)
+		replay.limit -= 12;
+	bind_address(replay.segment, splice, &task->connection);
+	replay.segment->partial =
+		packet_checksum_is_partial(context, task->packet.transport + offsetof(struct tcphdr, check));
+	bpf_loop(REPLAY_MOST_SEGMENTS, replay_one, &replay, 0);
+	return replay.verdict;
+}
+
+/* What the member's SYN-ACK says: for this connection, and for those to come. */
+static __noinline void replay_learn(const struct packet *packet, const struct tcp_seen *seen, struct hf_splice *splice,
+				    struct hf_pool *pool)
+{
+	__u16 mss = seen->mss ?: packet->ipv4 ? TCP_MSS_DEFAULT_IPV4 : TCP_MSS_DEFAULT_IPV6;
+	__u8 lacking = 0;
+
+	splice->member_first = seen->sequence + 1;
+	splice->shift = splice->server_first - splice->member_first;
+	splice->member_acknowledged = seen->acknowledgement;
+	splice->member_timestamp = seen->timestamp;
+	splice->timestamp_shift = splice->timestamp_sent - seen->timestamp;
+	splice->member_scale = seen->scale == TCP_NO_SCALE ? 0 : seen->scale;
+	splice->member_mss = mss < 88 ? 88 : mss;
+	if (splice->flags & HF_SPLICE_SCALE && seen->scale == TCP_NO_SCALE) {
+		splice->flags |= HF_SPLICE_UNSCALE;
+		lacking |= HF_TCP_WINDOW_SCALE;
+	}
+	if (splice->flags & HF_SPLICE_SACK && !seen->sack_permitted)
+		lacking |= HF_TCP_SACK;
+	if (splice->flags & HF_SPLICE_TIMESTAMPS && !seen->timestamps_at)
+		lacking |= HF_TCP_TIMESTAMPS;
+	if (!pool)
+		return;
+	if (lacking && !pool->tcp_fixed)
+		pool->tcp_lacking |= lacking;
+	if (!pool->mss || mss < pool->mss)
+		pool->mss = mss;
+}
+
+/* The member has accepted: both entries are established. */
+static __noinline int replay_establish(struct task *task, struct hf_splice *splice, struct hf_connection *reply,
+				       __u32 now)
+{
+	struct hf_connection *forward = bpf_map_lookup_elem(&connections, &splice->client);
+	bool ended = splice->flags & HF_SPLICE_CLIENT_FIN;
+
+	if (!forward || forward->splice != splice->id)
+		return -1;
+	splice->state = HF_SPLICE_BOUND;
+	if (ended)
+		reply->flags |= HF_CONNECTION_CLIENT_FIN;
+	reply->state = connection_state(reply);
+	reply->last_seen = now;
+	forward->flags = reply->flags & ~HF_CONNECTION_REPLY;
+	forward->last_seen = now;
+	forward->state = reply->state;
+	task->connection = *forward;
+	connection_count(reply->virtual_server, reply->member);
+	share_give_back(&splice->client, HF_OPENING_BYTES);
+	__sync_fetch_and_add(&splice->charged, -HF_OPENING_BYTES);
+	return 0;
+}
+
+/* The member says no: so does the client's connection. */
+static __noinline int replay_refused(hook_context *context, struct task *task, const struct hf_connection *reply,
+				     struct hf_splice *splice)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	struct packet *packet = &task->packet;
+
+	reason_count(HF_REASON_member_refused);
+	if (!workplace)
+		return HOOK_DROP;
+	segment_begin(&workplace->segment, TCP_RST | TCP_ACK, splice->server_first, splice->client_next, 0);
+	segment_turn(&workplace->segment, &splice->client);
+	workplace->segment.partial =
+		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	task->connection = *reply;
+	bpf_map_delete_elem(&embryonic_keys, &packet->flow);
+	connection_remove(&packet->flow, reply);
+	if (segment_write(context, packet, &workplace->segment))
+		return HOOK_DROP;
+	return bind_send(context, packet, &task->connection, false);
+}
+
+/* A segment of a member that is to be established. Has the splice's lock. */
+static __noinline int replay_connecting(hook_context *context, struct task *task, struct hf_connection *reply,
+					struct hf_splice *splice)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	struct packet *packet = &task->packet;
+	const struct hf_virtual_server *settings = service_settings(splice->virtual_server);
+	__u32 pool_id = settings ? settings->pool : 0;
+	const struct tcp_seen *seen;
+	__u32 now = clock_now();
+	bool ours;
+
+	if (!workplace)
+		return HOOK_DROP;
+	seen = &workplace->seen;
+	ours = packet->tcp_flags & TCP_ACK && seen->acknowledgement == splice->client_first;
+	if (ours && packet->tcp_flags & TCP_RST)
+		return replay_refused(context, task, reply, splice);
+	if (!ours || (packet->tcp_flags & (TCP_SYN | TCP_RST)) != TCP_SYN) {
+		/*
+		 * The member has another connection with the client's address and port:
+		 * one of the client's own, or the remains of an earlier one. The client
+		 * gets what is not ours, and answers it: what it does not know itself it
+		 * resets, and the next SYN is welcome.
+		 */
+		reason_count(HF_REASON_member_in_other_talk);
+		return HOOK_PASS;
+	}
+	replay_learn(packet, seen, splice, bpf_map_lookup_elem(&pools, &pool_id));
+	if (replay_establish(task, splice, reply, now))
+		return HOOK_DROP;
+	connection_record_keys(&packet->flow, reply, now);
+	/* From here on the packet is one of the client's. */
+	packet->flow = splice->client;
+	if (!settings || !settings->parser)
+		connection_record(packet, &task->connection, now);
+	return replay_from(context, task, splice, 0);
+}
+
+static __always_inline int replay(hook_context *context, struct task *task)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	struct packet *packet = &task->packet;
+	struct hf_connection *reply = bpf_map_lookup_elem(&connections, &packet->flow);
+	const struct hf_connection *forward;
+	struct hf_splice *splice = NULL;
+	const struct tcp_seen *seen;
+	__u32 at = 0;
+	int verdict;
+
+	if (!workplace || !reply || !(reply->flags & HF_CONNECTION_SPLICED))
+		return HOOK_DROP;
+	splice = splice_get(reply->splice);
+	seen = &workplace->seen;
+	if (!splice || tcp_load(context, packet, &workplace->seen))
+		return HOOK_DROP;
+	if (!splice_lock(splice))
+		return HOOK_DROP;
+	if (splice->state == HF_SPLICE_CONNECTING) {
+		verdict = replay_connecting(context, task, reply, splice);
+	} else {
+		/* The replay, or a part of it, was lost. */
+		forward = bpf_map_lookup_elem(&connections, &splice->client);
+		verdict = HOOK_DROP;
+		if (forward && splice->state == HF_SPLICE_BOUND) {
+			reason_count(HF_REASON_replayed_again);
+			if (!(packet->tcp_flags & TCP_SYN))
+				at = seen->acknowledgement - splice->client_first;
+			if (at > splice->client_next - splice->client_first)
+				at = 0;
+			task->connection = *forward;
+			packet->flow = splice->client;
+			verdict = replay_from(context, task, splice, at);
+		}
+	}
+	splice_unlock(splice);
+	return verdict;
+}

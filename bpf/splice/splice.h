@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Splices: what both directions of a spliced connection share. A slot is taken
+ * when a client has proved its address, and given back when the connection's
+ * entries go. Entries name it with the number of its use: one that has been left
+ * behind finds nothing.
+ *
+ * What a client may hold before it is bound (early data, slots) is charged to its
+ * share, so that slow or silent senders cannot fill the tables.
+ */
+#pragma once
+
+#include "../counters.h"
+
+/* The splice of this name; NULL if its slot is somebody else's by now. */
+static __always_inline struct hf_splice *splice_get(__u32 id)
+{
+	__u32 slot = id & HF_SPLICE_SLOT;
+	struct hf_splice *splice = bpf_map_lookup_elem(&splices, &slot);
+
+	return splice && slot && splice->id == id && splice->state != HF_SPLICE_FREE ? splice : NULL;
+}
+
+struct share_key {
+	__u64 address[2];
+};
+
+static __always_inline void share_key(struct share_key *key, const __u8 *client)
+{
+	const __u64 *address = (const __u64 *)client;
+
+	key->address[0] = address[0];
+	/* An IPv4 address is in the second half; who has an IPv6 address has 2^64 of them. */
+	key->address[1] = address[0] ? 0 : address[1];
+}
+
+/* False: the client holds too much. */
+static __noinline bool share_take(const struct hf_flow_key *client, __u32 bytes)
+{
+	__u32 zero = 0, *held;
+	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
+	struct share_key key;
+
+	share_key(&key, client->source);
+	held = bpf_map_lookup_elem(&early_shares, &key);
+	if (!held) {
+		if (!bpf_map_update_elem(&early_shares, &key, &bytes, BPF_NOEXIST))
+			return true;
+		held = bpf_map_lookup_elem(&early_shares, &key);
+	}
+	if (!held || !limits)
+		return false;
+	if (__sync_fetch_and_add(held, bytes) + bytes <= limits->max_bytes_per_client)
+		return true;
+	__sync_fetch_and_add(held, -bytes);
+	return false;
+}
+
+static __noinline void share_give_back(const struct hf_flow_key *client, __u32 bytes)
+{
+	struct share_key key;
+	__u32 *held;
+
+	if (!bytes)
+		return;
+	share_key(&key, client->source);
+	held = bpf_map_lookup_elem(&early_shares, &key);
+	/* The table may have forgotten the client, and begun anew. */
+	if (held && __sync_fetch_and_add(held, -bytes) < bytes)
+		__sync_fetch_and_add(held, bytes);
+}
+
+#define SPLICE_MOST_PIECES (HF_MESSAGE_BYTES / HF_PIECE_SHORTEST + 2)
+
+/* The early data has arrived, or is not wanted any more. Global: verified once. */
+__noinline int splice_release_early(__u32 id)
+{
+	__u32 slot = id & HF_SPLICE_SLOT, charged;
+	struct hf_splice *splice = bpf_map_lookup_elem(&splices, &slot);
+	struct hf_early_key key = {.splice = id};
+
+	if (!splice)
+		return 0;
+	for (__u32 i = 0; i < SPLICE_MOST_PIECES; i++) {
+		if (i >= splice->pieces)
+			break;
+		key.number = i;
+		bpf_map_delete_elem(&early_data, &key);
+	}
+	splice->pieces = 0;
+	charged = splice->charged;
+	if (charged && __sync_val_compare_and_swap(&splice->charged, charged, 0) == charged)
+		share_give_back(&splice->client, charged);
+	return 0;
+}
+
+/* A slot for a client that has proved its address; 0: there is none, or not for this client. Global: verified once. */
+__noinline __u32 splice_take(const struct hf_flow_key *flow, __u32 now)
+{
+	struct hf_splice *splice;
+	struct hf_flow_key client;
+	__u32 slot = 0, id;
+
+	if (!flow)
+		return 0;
+	client = *flow;
+	if (!share_take(&client, HF_OPENING_BYTES)) {
+		reason_count(HF_REASON_early_client_full);
+		return 0;
+	}
+	if (bpf_map_pop_elem(&free_splices, &slot)) {
+		share_give_back(&client, HF_OPENING_BYTES);
+		reason_count(HF_REASON_opening_full);
+		return 0;
+	}
+	splice = bpf_map_lookup_elem(&splices, &slot);
+	if (!splice)
+		return 0;
+	id = ((splice->id & HF_SPLICE_GENERATION) + HF_SPLICE_GENERATION_STEP) | slot;
+	__builtin_memset(splice, 0, sizeof(*splice));
+	splice->client = client;
+	splice->begun = now;
+	splice->charged = HF_OPENING_BYTES;
+	splice->id = id;
+	splice->state = HF_SPLICE_COLLECTING;
+	return id;
+}
+
+/* The end of a splice; of several that end it at once, one does. Global: verified once. */
+__noinline int splice_end(__u32 id)
+{
+	struct hf_splice *splice = splice_get(id);
+	__u32 slot = id & HF_SPLICE_SLOT, state;
+
+	if (!splice)
+		return 0;
+	state = splice->state;
+	if (state == HF_SPLICE_FREE ||
+	    __sync_val_compare_and_swap(&splice->state, state, HF_SPLICE_FREE) != state)
+		return 0;
+	splice_release_early(id);
+	splice->busy = 0;
+	bpf_map_push_elem(&free_splices, &slot, BPF_ANY);
+	return 1;
+}
+
+/* What is not bound yet is worked on by one at a time. */
+static __always_inline bool splice_lock(struct hf_splice *splice)
+{
+	if (!__sync_val_compare_and_swap(&splice->busy, 0, 1))
+		return true;
+	reason_count(HF_REASON_opening_busy);
+	return false;
+}
+
+static __always_inline void splice_unlock(struct hf_splice *splice)
+{
+	splice->busy = 0;
+}

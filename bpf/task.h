@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a packet's programs hand on to each other, where several share the work by
+ * tail calls: a place in memory for each CPU, that nobody else uses before the
+ * packet has left. What the rare paths begin is kept here, too: of a map's memory
+ * the verifier knows nothing, so that the paths are one to it where they come
+ * together.
+ */
+#pragma once
+
+#include "persist/parser.h"
+#include "service.h"
+
+struct task {
+	struct hf_connection connection; /* that the packet will be translated with */
+	struct packet packet;
+	__u32 virtual_server;
+	__u32 stage;   /* enum hf_stage: what follows */
+	__u32 next;    /* what follows the parser */
+	int outcome;   /* enum hf_parser_outcome */
+	/* of a datagram */
+	__u32 bound;       /* the member of the forward entry; 0: there is none, the sender may not be real */
+	bool newly_proved; /* this datagram shows that its sender is real */
+	bool from_member;  /* nothing is decided: the member's own keys are recorded */
+	bool reply_seen;   /* in this second the reply entry of `bound` was there */
+};
+
+/* Private to each hook's programs: not shared, not pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct task);
+	__uint(max_entries, 1);
+} tasks SEC(".maps");
+
+/* Likewise, an entry for each CPU: more than a per-CPU map may hold. The loader sets the number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct message);
+	__uint(max_entries, 1);
+} messages SEC(".maps");
+
+static __always_inline struct task *task_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&tasks, &zero);
+}
+
+static __always_inline struct message *message_get(void)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+
+	return bpf_map_lookup_elem(&messages, &cpu);
+}
+
+static __always_inline const struct hf_rule *task_rule(const struct task *task)
+{
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	__u32 id = settings ? settings->rule : 0;
+
+	return bpf_map_lookup_elem(&rules, &id);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The way out: where no next hop is known, and the link header. */
+#pragma once
+
+#include "nexthop.h"
+
+/*
+ * The next hop of a packet whose connection has none from the mirror, or one
+ * that this hook cannot reach. CONTINUE: `answer` says where.
+ */
+static __noinline int way_find(hook_context *context, const struct packet *packet,
+					struct hf_connection *connection, struct next_hop_answer *answer)
+{
+	__u16 generation = routes_generation();
+	int reason = next_hop_ask(context, packet, connection, answer);
+
+	if (reason) {
+		reason_count(reason);
+		return HOOK_DROP;
+	}
+	connection->next_hop = answer->index;
+	connection->route_generation = generation;
+	return CONTINUE;
+}
+
+/* A link header: MACs in front of whatever tags the next hop wants. */
+static __always_inline int way_write_link(hook_context *context, const struct packet *packet,
+					       const struct hf_next_hop *hop)
+{
+	struct ethhdr *ethernet;
+
+	if (unlikely(packet->tags || hop->vlan_tci || packet_has_link_tag(context))) {
+		if (packet_retag(context, packet->tags, hop->vlan_protocol, hop->vlan_tci)) {
+			reason_count(HF_REASON_packet_resize);
+			return HOOK_DROP;
+		}
+	}
+	ethernet = packet_data(context);
+	if ((void *)(ethernet + 1) > packet_end(context)) {
+		reason_count(HF_REASON_packet_resize);
+		return HOOK_DROP;
+	}
+	__builtin_memcpy(ethernet->h_dest, hop->destination_mac, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, hop->source_mac, ETH_ALEN);
+	return CONTINUE;
+}
