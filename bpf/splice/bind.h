@@ -257,7 +257,7 @@ static __always_inline int bind_wait(hook_context *context, struct task *task, c
 		return HAND_OVER;
 	}
 	splice->parsed = early_base(splice) + message->resume;
-	if (splice->segments > OPENING_QUIET_SEGMENTS)
+	if (splice->segments > OPENING_QUIET_SEGMENTS || stored >= OPENING_QUIET_SEGMENTS * splice->piece)
 		return opening_acknowledge(context, &task->packet, splice);
 	return HOOK_DROP;
 }

@@ -16,7 +16,10 @@
 #include "early_data.h"
 #include "front.h"
 
-/* Segments of one head after which the client is told that they have arrived. */
+/*
+ * Segments of one head, or as many bytes as they have, after which the client is told
+ * that they have arrived: it sends ten at first (RFC 6928), and then waits.
+ */
 #define OPENING_QUIET_SEGMENTS 8
 
 /* Tells the client how much of its early data is stored. */
