@@ -229,6 +229,8 @@ __noinline int http_request_line(struct message *message, const struct hf_rule *
 			break;
 		at++;
 	}
+	if (message_left(message, at) <= 0)
+		return -http_more(message, 0);
 	if (at == line || message_byte(message, at) != ' ')
 		return -HF_PARSER_FOREIGN;
 	at++;

@@ -211,8 +211,9 @@ static __always_inline int iso8583_bitmap_parse(struct message *message, const s
 	if (length < ISO8583_TYPE + ISO8583_BITMAP)
 		return HF_PARSER_MALFORMED;
 	/* What is no message of these need not be waited for. */
-	if (available >= header + ISO8583_TYPE &&
-	    (iso8583_number(message, header, ISO8583_TYPE) < 0 || message_byte(message, header) > '2'))
+	if (available < header + ISO8583_TYPE)
+		return more;
+	if (iso8583_number(message, header, ISO8583_TYPE) < 0 || message_byte(message, header) > '2')
 		return HF_PARSER_MALFORMED;
 	if (length + header > HF_DATAGRAM_BYTES)
 		return HF_PARSER_LIMIT;

@@ -71,7 +71,7 @@ __noinline int rdp_cookie(struct message *message, __u32 end)
 	__u32 at = RDP_COOKIE_AT, stop;
 	__u64 last;
 
-	if (!message || message_word(message, at) != RDP_COOKIE)
+	if (!message || end < at + 8 || message_word(message, at) != RDP_COOKIE)
 		return HF_PARSER_NONE;
 	at += 8;
 	stop = message_find_byte(message, at, end, '\r');

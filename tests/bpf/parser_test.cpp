@@ -1,136 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-// The data path's parsers against the plain ones of userspace/persist: for real
-// messages, for hostile ones, and for very many mutations of both, the same
-// outcome and the same keys.
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <fmt/format.h>
-#include <fstream>
 #include <gtest/gtest.h>
-#include <random>
 
-#include "datapath/encode.h"
-#include "datapath/map.h"
-#include "parser_batch.skel.h"
-#include "support/testbed.h"
+#include "bpf/parser_compare.h"
 
 namespace holdfast::test
 {
 namespace
 {
-
-// The layout of struct message in bpf/persist/parser.h.
-struct Slot {
-	uint32_t available, length, resume;
-	uint8_t begun, answer, pad[2];
-	uint32_t places[8];
-	uint64_t digest[4];
-	hf_keys keys;
-	uint8_t address[16];
-	uint16_t port, pad2[3];
-	uint8_t bytes[2 * HF_MESSAGE_BYTES + HF_PIECE_BYTES + 16];
-};
-
-constexpr uint32_t batch = 256;
-
-struct Sample {
-	std::string bytes;
-	size_t length; // of the whole message
-};
-
-Sample whole(const std::string &bytes)
-{
-	return {bytes, bytes.size()};
-}
-
-class Parser
-{
-public:
-	explicit Parser(const Rule &rule) : rule_(rule)
-	{
-		bpf_map *map = nullptr;
-
-		collect_libbpf_messages();
-		bpf_ = parser_batch_bpf__open();
-		bpf_object__for_each_map(map, bpf_->obj)
-		{
-			const std::string name = bpf_map__name(map);
-
-			// The data path's tables are not needed, but for the secret.
-			if (name != "messages" && name != "parser_rule" && name != "installation")
-				bpf_map__set_autocreate(map, false);
-		}
-		if (parser_batch_bpf__load(bpf_))
-			throw std::runtime_error(take_libbpf_messages());
-		const uint32_t zero = 0;
-		const hf_rule value = encode(rule);
-		hf_installation installation{};
-
-		std::copy(digest_key.begin(), digest_key.end(), installation.digest_key);
-		bpf_map_update_elem(bpf_map__fd(bpf_->maps.installation), &zero, &installation, BPF_ANY);
-		bpf_map_update_elem(bpf_map__fd(bpf_->maps.parser_rule), &zero, &value, BPF_ANY);
-		auto mapped = MappedArray<Slot>::map(bpf_map__fd(bpf_->maps.messages), batch, "messages");
-		slots_ = std::move(*mapped);
-	}
-	~Parser() { parser_batch_bpf__destroy(bpf_); }
-	Parser(const Parser &) = delete;
-	Parser &operator=(const Parser &) = delete;
-
-	// Both parsers over up to a batch of messages. Returns how many had keys.
-	int compare(const std::vector<Sample> &samples)
-	{
-		auto count = static_cast<uint32_t>(samples.size());
-		int with_keys = 0;
-
-		for (uint32_t i = 0; i < count; i++) {
-			const size_t size = std::min<size_t>(samples[i].bytes.size(), HF_DATAGRAM_BYTES);
-			Slot *slot = slots_.live(i);
-
-			slot->available = static_cast<uint32_t>(size);
-			slot->length = static_cast<uint32_t>(samples[i].length);
-			slot->answer = 0;
-			slot->keys = {};
-			std::memcpy(slot->bytes, samples[i].bytes.data(), size);
-			// Behind the zeros lies what an earlier message left.
-			std::memset(slot->bytes + size, 0, 16);
-		}
-		LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &count, .ctx_size_in = sizeof(count));
-		if (bpf_prog_test_run_opts(bpf_program__fd(bpf_->progs.parse_batch), &options) || options.retval)
-			throw std::runtime_error("running the parsers");
-		for (uint32_t i = 0; i < count; i++)
-			with_keys += compare(samples[i], *slots_.live(i));
-		return with_keys;
-	}
-
-	MessageKeys expected(const Sample &sample) const
-	{
-		return read_message(std::string_view(sample.bytes).substr(0, HF_DATAGRAM_BYTES), sample.length, rule_,
-				    {digest_key, digest_key});
-	}
-
-private:
-	bool compare(const Sample &sample, const Slot &slot) const
-	{
-		const MessageKeys plain = expected(sample);
-		bool equal = static_cast<int>(slot.length) == plain.outcome && slot.keys.count == plain.keys.size();
-
-		for (size_t i = 0; equal && i < plain.keys.size(); i++)
-			equal = std::memcmp(slot.keys.keys[i], plain.keys[i].data(), 16) == 0;
-		if (rule_.type == HF_RULE_SIP_CALL_ID)
-			equal = equal && slot.answer == plain.answer;
-		EXPECT_TRUE(equal) << "data path: outcome " << slot.length << ", " << int(slot.keys.count)
-				   << " keys; plain: outcome " << plain.outcome << ", " << plain.keys.size()
-				   << " keys; " << sample.length << " bytes, of which are here: " << hex(sample.bytes);
-		return plain.outcome == HF_PARSER_KEYS;
-	}
-
-	Rule rule_;
-	parser_batch_bpf *bpf_ = nullptr;
-	MappedArray<Slot> slots_;
-};
 
 Rule sip_rule()
 {
@@ -175,22 +51,6 @@ std::string radius_packet(const std::string &attributes, int code = 1, int lengt
 
 	return std::string(1, static_cast<char>(code)) + '\x07' + static_cast<char>(size >> 8) +
 	       static_cast<char>(size) + std::string(16, 'a') + attributes;
-}
-
-// Messages of real programs, and any that the two parsers have once disagreed
-// about: each a file in tests/corpus.
-std::vector<Sample> corpus(const std::string &protocol)
-{
-	std::vector<Sample> samples;
-
-	for (const auto &entry : std::filesystem::directory_iterator(std::string(HOLDFAST_CORPUS) + "/" + protocol)) {
-		std::ifstream file(entry.path(), std::ios::binary);
-
-		samples.push_back(whole({std::istreambuf_iterator<char>(file), {}}));
-	}
-	if (samples.empty())
-		throw std::runtime_error("the corpus is empty");
-	return samples;
 }
 
 std::vector<Sample> sip_samples()
@@ -302,116 +162,34 @@ std::vector<Sample> radius_samples()
 	return samples;
 }
 
-// One small change, or up to eight, of the kinds that parsers trip over.
-void mutate(Sample &sample, std::mt19937_64 &random, const std::vector<Sample> &others)
-{
-	static const std::string spice[] = {
-		"\r\n", "\n",   " ", "\t",   ":",   "Call-ID:", "i:", "\r\n ", "\r", "\x01", std::string(1, '\0'),
-		"\xff", "\x02", "C", "\x1a", "\n\n"};
-	std::string &bytes = sample.bytes;
-	const bool cut = sample.length != bytes.size();
-
-	for (uint64_t changes = 1 + random() % 2 * (random() % 8); changes; changes--) {
-		const size_t place = bytes.empty() ? 0 : random() % bytes.size();
-		const std::string &other = others[random() % others.size()].bytes;
-
-		switch (random() % 8) {
-		case 0:
-			if (!bytes.empty())
-				bytes[place] = static_cast<char>(random());
-			break;
-		case 1:
-			if (!bytes.empty())
-				bytes[place] ^= static_cast<char>(1U << random() % 8);
-			break;
-		case 2:
-			bytes.insert(place, spice[random() % std::size(spice)]);
-			break;
-		case 3:
-			bytes.erase(place, 1 + random() % 6);
-			break;
-		case 4:
-			bytes.insert(place, bytes.substr(place, random() % 40));
-			break;
-		case 5:
-			bytes.resize(place);
-			break;
-		case 6:
-			bytes.insert(place, std::string(random() % 80, spice[random() % std::size(spice)][0]));
-			break;
-		default:
-			if (!other.empty())
-				bytes.insert(place, other.substr(random() % other.size(), random() % 64));
-		}
-	}
-	bytes.resize(std::min<size_t>(bytes.size(), 2 * HF_MESSAGE_BYTES));
-	// A RADIUS packet mostly says its true length: otherwise little more of it is read.
-	if (bytes.size() > 20 && static_cast<uint8_t>(bytes[0]) <= 12 && random() % 4) {
-		bytes[2] = static_cast<char>(bytes.size() >> 8);
-		bytes[3] = static_cast<char>(bytes.size());
-	}
-	sample.length = bytes.size() + (cut ? 1 + random() % 9000 : 0);
-}
-
-// How many mutations a test tries: HOLDFAST_PARSER_MUTATIONS for more.
-size_t mutations()
-{
-	const char *text = std::getenv("HOLDFAST_PARSER_MUTATIONS");
-
-	return text ? std::strtoul(text, nullptr, 10) : 1000000;
-}
-
-void compare_all(const Rule &rule, const std::vector<Sample> &seeds)
-{
-	std::mt19937_64 random(20261121);
-	Parser parser(rule);
-	size_t with_keys = 0;
-
-	for (size_t i = 0; i < seeds.size(); i += batch)
-		with_keys += static_cast<size_t>(
-			parser.compare({seeds.begin() + static_cast<ptrdiff_t>(i),
-					seeds.begin() + static_cast<ptrdiff_t>(std::min(seeds.size(), i + batch))}));
-	EXPECT_GT(with_keys, 10U);
-	with_keys = 0;
-	const size_t rounds = mutations() / batch;
-	for (size_t round = 0; round < rounds && !testing::Test::HasFailure(); round++) {
-		std::vector<Sample> samples;
-
-		for (uint32_t i = 0; i < batch; i++) {
-			samples.push_back(seeds[random() % seeds.size()]);
-			mutate(samples.back(), random, seeds);
-		}
-		with_keys += static_cast<size_t>(parser.compare(samples));
-	}
-	// A mutation that always destroys the message would test nothing.
-	EXPECT_GT(with_keys, rounds * batch / 100);
-	EXPECT_LT(with_keys, rounds * batch);
-	fmt::print("{} mutations, {} of them with keys\n", rounds * batch, with_keys);
-}
-
 TEST(ParserAgrees, SipCallId)
 {
-	compare_all(sip_rule(), sip_samples());
+	compare_parsers(sip_rule(), sip_samples(), Transport::datagram);
+}
+
+TEST(ParserAgrees, SipCallIdInAStream)
+{
+	compare_parsers(sip_rule(), sip_samples(), Transport::stream);
 }
 
 TEST(ParserAgrees, RadiusAnd)
 {
-	compare_all(radius_rule(HF_RELATION_AND, {{1}, {26, 9, 1}}), radius_samples());
+	compare_parsers(radius_rule(HF_RELATION_AND, {{1}, {26, 9, 1}}), radius_samples(), Transport::datagram);
 }
 
 TEST(ParserAgrees, RadiusOneAttribute)
 {
-	compare_all(radius_rule(HF_RELATION_AND, {{1}}), radius_samples());
+	compare_parsers(radius_rule(HF_RELATION_AND, {{1}}), radius_samples(), Transport::datagram);
 }
 
 TEST(ParserAgrees, RadiusOr)
 {
-	compare_all(radius_rule(HF_RELATION_OR, {{44}, {26, 9, 1}, {31}, {4}}), radius_samples());
+	compare_parsers(radius_rule(HF_RELATION_OR, {{44}, {26, 9, 1}, {31}, {4}}), radius_samples(), Transport::datagram);
 }
 
 TEST(ParserAgrees, RadiusWholeVendorAttribute)
 {
-	compare_all(radius_rule(HF_RELATION_OR, {{26}, {60}, {36}, {1}}), radius_samples());
+	compare_parsers(radius_rule(HF_RELATION_OR, {{26}, {60}, {36}, {1}}), radius_samples(), Transport::datagram);
 }
 
 } // namespace

@@ -117,9 +117,9 @@ MessageKeys read_http(std::string_view bytes, size_t length, const Rule &rule, c
 	size_t space = start;
 	while (space < text.size() && space - start < longest_method && is_token(text[space]))
 		space++;
-	if (space >= text.size() && space - start < longest_method)
+	if (space >= text.size())
 		return ends(more);
-	if (space == start || (space < text.size() ? text[space] : '\0') != ' ')
+	if (space == start || text[space] != ' ')
 		return ends(HF_PARSER_FOREIGN);
 	size_t feed = text.find('\n', space);
 	if (feed == std::string_view::npos)

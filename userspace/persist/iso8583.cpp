@@ -161,7 +161,9 @@ MessageKeys read_iso8583(std::string_view bytes, size_t length, const Rule &rule
 							      static_cast<uint8_t>(text[1]));
 	if (!size || *size < type_size + bitmap_size)
 		return ends(HF_PARSER_MALFORMED);
-	if (text.size() >= header + type_size && (!number(text.substr(header, type_size)) || text[header] > '2'))
+	if (text.size() < header + type_size)
+		return ends(more);
+	if (!number(text.substr(header, type_size)) || text[header] > '2')
 		return ends(HF_PARSER_MALFORMED);
 	if (*size + header > HF_DATAGRAM_BYTES)
 		return ends(HF_PARSER_LIMIT);
