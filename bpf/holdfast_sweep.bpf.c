@@ -278,6 +278,13 @@ int sweep_connections(struct hf_sweep *order)
 	return 0;
 }
 
+/* What the daemon puts in (BPF_F_TEST_XDP_LIVE_FRAMES) goes to the interface's TC program. */
+SEC("xdp.frags")
+int inject(struct xdp_md *context)
+{
+	return XDP_PASS;
+}
+
 /* What time the data path thinks it is. */
 SEC("syscall")
 int read_clock(__u32 *now)

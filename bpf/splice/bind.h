@@ -58,7 +58,6 @@ static __noinline int bind_connect(hook_context *context, const struct packet *p
 				   struct hf_connection *connection, bool reset)
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
-	bool woken = splice->flags & HF_SPLICE_WAKE;
 	struct tcp_offer offer = {};
 	__u32 index = connection->next_hop;
 	const struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
@@ -87,8 +86,7 @@ static __noinline int bind_connect(hook_context *context, const struct packet *p
 	}
 	splice->flags &= ~HF_SPLICE_WAKE;
 	splice->connecting_since = clock_now();
-	/* A packet that the daemon made is in nobody's way out: only a copy leaves. */
-	return bind_send(context, packet, connection, woken);
+	return bind_send(context, packet, connection, false);
 }
 
 /* The member of a message's keys, or of the hash of its key. 0: there is none; the method decides. */
@@ -232,7 +230,7 @@ static __noinline int bind_member(struct task *task, struct message *message, st
 static __always_inline int bind_first(hook_context *context, struct task *task, struct message *message,
 				      struct hf_splice *splice, __u32 now)
 {
-	struct decision decision = {.virtual_server = task->virtual_server};
+	struct decision decision = {.virtual_server = task->virtual_server, .fresh = true};
 	int verdict;
 
 	bind_choose(task, message, &decision, now);

@@ -165,11 +165,16 @@ std::string print_sessions(const json &body)
 
 std::string print_connections(const json &body)
 {
-	Table table({"PROTO", "CLIENT", "ADDRESS", "MEMBER", "STATE", "AGE", "IDLE"});
+	Table table({"PROTO", "CLIENT", "ADDRESS", "MEMBER", "STATE", "AGE", "IDLE", "SHIFT", "HELD"});
 
-	for (const json &one : body["connections"])
-		table.add({one["protocol"], one["client"], one["address"], one["member"], one["state"],
-			   print_seconds(one["age"]), print_seconds(one["idle"])});
+	for (const json &one : body["connections"]) {
+		const bool spliced = one.contains("held");
+
+		table.add({one["protocol"], one["client"], one["address"], one["member"].is_null() ? "-" : one["member"].get<std::string>(), one["state"],
+			   print_seconds(one["age"]), print_seconds(one["idle"]),
+			   spliced && !one["shift"].is_null() ? number(one["shift"]) : "-",
+			   spliced ? number(one["held"]) : "-"});
+	}
 	return table.text() + fmt::format("{} of {} connections\n", number(body["shown"]), number(body["matched"]));
 }
 

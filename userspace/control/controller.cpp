@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <set>
 
+#include "datapath/wake.h"
 #include "reconcile/image.h"
 #include "reconcile/reconcile.h"
 #include "util/file.h"
@@ -379,6 +380,21 @@ void Controller::sample()
 	sample(member_samples_, ids_.members, maps_->member_counters);
 	sampled_before_ = sampled_;
 	sampled_ = std::chrono::steady_clock::now();
+	if (!attachments_.empty())
+		wake_splices(*maps_, attachments_.front().index);
+	renew_cookie_key();
+}
+
+// Once in each epoch of the SYN cookies, the key of the next one: when no cookie of
+// the epoch before, which had the same place, is good any more.
+void Controller::renew_cookie_key()
+{
+	const uint32_t span = maps_->now() >> HF_COOKIE_SPAN_SHIFT, epoch = span >> HF_COOKIE_KEY_SHIFT;
+
+	if (epoch == cookie_epoch_ || span - (epoch << HF_COOKIE_KEY_SHIFT) < 2)
+		return;
+	cookie_epoch_ = epoch;
+	maps_->renew_cookie_key(epoch);
 }
 
 Rates Controller::rates(const Samples &samples, uint32_t id) const

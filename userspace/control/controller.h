@@ -110,6 +110,7 @@ private:
 	Result<ApplyReport> write(const Config &config, const std::function<Result<void>()> &commit);
 	Ids ids_from_maps() const;
 	void attach_again();
+	void renew_cookie_key();
 	std::string applied_path() const { return state_.path() + "/applied.yaml"; }
 	Result<void> attach(const Config &config);
 	void sample(Samples &samples, const IdTable &ids, const CounterArray<hf_traffic> &counters) const;
@@ -123,6 +124,7 @@ private:
 	std::vector<Attachment> attachments_;
 	bool hairpin_by_redirect_ = false;
 	Ids ids_;
+	uint32_t cookie_epoch_ = 0;
 	DigestKey digest_key_{};
 	Config config_;
 	MemberOverrides overrides_;

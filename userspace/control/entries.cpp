@@ -138,19 +138,23 @@ each_session(const Snapshot &snapshot, const HashMap<hf_session_key, hf_session>
 	});
 }
 
-const char *state_word(uint8_t state)
+const char *state_word(const hf_connection &connection)
 {
-	switch (state) {
+	switch (connection.state) {
 	case HF_CONNECTION_SYN:
 		return "syn";
 	case HF_CONNECTION_UNCONFIRMED:
 		return "unconfirmed";
 	case HF_CONNECTION_ESTABLISHED:
-		return "established";
+		return connection.flags & HF_CONNECTION_SPLICED ? "bound" : "established";
 	case HF_CONNECTION_HALF_CLOSED:
 		return "half-closed";
 	case HF_CONNECTION_CLOSED:
 		return "closed";
+	case HF_CONNECTION_COLLECTING:
+		return "collecting";
+	case HF_CONNECTION_CONNECTING:
+		return "connecting";
 	default:
 		return "?";
 	}
@@ -215,6 +219,15 @@ Result<uint64_t> delete_sessions(const Snapshot &snapshot, const EntryFilter &fi
 	return deleted;
 }
 
+// What a spliced connection has beside its entries.
+void add_splice(json &one, const hf_splice &splice, uint32_t now)
+{
+	one["age"] = age(now, splice.begun);
+	one["shift"] = splice.state == HF_SPLICE_BOUND ? json(splice.shift) : json(nullptr);
+	one["held"] = splice.pieces ? splice.client_next - splice.client_first : 0;
+	one["rebinds"] = splice.rebinds;
+}
+
 Result<json> list_connections(const Snapshot &snapshot, const EntryFilter &filter)
 {
 	auto wanted = resolve(snapshot, filter);
@@ -237,7 +250,8 @@ Result<json> list_connections(const Snapshot &snapshot, const EntryFilter &filte
 		    (wanted->member && connection.member != wanted->member) ||
 		    (wanted->client && *wanted->client != client) || matched++ >= wanted->limit)
 			return true;
-		list.push_back(
+		const bool spliced = connection.flags & HF_CONNECTION_SPLICED;
+		json one =
 			{{"virtual_server", or_number(snapshot.ids.virtual_servers.name(connection.virtual_server),
 						      connection.virtual_server)},
 			 {"protocol", word(static_cast<hf_protocol>(key.protocol))},
@@ -245,10 +259,17 @@ Result<json> list_connections(const Snapshot &snapshot, const EntryFilter &filte
 			  endpoint_text(client, from_network(reply ? key.destination_port : key.source_port))},
 			 {"address",
 			  endpoint_text(address, from_network(reply ? connection.port : key.destination_port))},
-			 {"member", or_number(snapshot.ids.members.name(connection.member), connection.member)},
-			 {"state", state_word(connection.state)},
-			 {"age", age(now, connection.created)},
-			 {"idle", age(now, connection.last_seen)}});
+			 {"member", connection.member ? json(or_number(snapshot.ids.members.name(connection.member),
+								       connection.member))
+						      : json(nullptr)},
+			 {"state", state_word(connection)},
+			 {"age", spliced ? 0 : age(now, connection.created)},
+			 {"idle", age(now, connection.last_seen)}};
+		const auto splice =
+			spliced ? snapshot.maps->splices.find(connection.splice & HF_SPLICE_SLOT) : std::nullopt;
+		if (splice && splice->id == connection.splice)
+			add_splice(one, *splice, now);
+		list.push_back(std::move(one));
 		return true;
 	});
 	if (!walked)

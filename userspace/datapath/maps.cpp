@@ -250,6 +250,25 @@ std::optional<uint32_t> Maps::next_sleeping_splice() const
 	return id & HF_SPLICE_SLOT;
 }
 
+Result<void> Maps::inject(const std::vector<uint8_t> &frame, int interface) const
+{
+	xdp_md context{};
+	LIBBPF_OPTS(bpf_test_run_opts, options);
+
+	options.data_in = frame.data();
+	options.data_size_in = static_cast<uint32_t>(frame.size());
+	options.ctx_in = &context;
+	options.ctx_size_in = sizeof(context);
+	options.repeat = 1;
+	options.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
+
+	context.data_end = options.data_size_in;
+	context.ingress_ifindex = static_cast<uint32_t>(interface);
+	if (const int failed = bpf_prog_test_run_opts(bpf_program__fd(skeleton_->bpf->progs.inject), &options))
+		return Error::system("putting a frame in", -failed);
+	return {};
+}
+
 Result<void> Maps::view()
 {
 	const auto &all = skeleton_->bpf->maps;

@@ -51,6 +51,8 @@ public:
 	void renew_cookie_key(uint32_t epoch);
 	// Of the splices that wait for the daemon: the next one's slot.
 	std::optional<uint32_t> next_sleeping_splice() const;
+	// A frame comes in by an interface, below XDP: the next to see it is TC.
+	Result<void> inject(const std::vector<uint8_t> &frame, int interface) const;
 
 	// For objects that share these maps.
 	bpf_object *object() const;
