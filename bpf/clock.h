@@ -11,3 +11,9 @@ static __always_inline __u32 clock_now(void)
 {
 	return (bpf_jiffies64() - clock_initial_jiffies) * clock_multiplier >> 32;
 }
+
+/* Milliseconds, nearly (1/1024 s); they wrap. */
+static __always_inline __u32 clock_milliseconds(void)
+{
+	return (bpf_jiffies64() - clock_initial_jiffies) * clock_multiplier >> 22;
+}

@@ -70,6 +70,15 @@ static __always_inline bool connection_goes_by_datagram(const struct hf_connecti
 	return (connection->flags & (HF_CONNECTION_PER_DATAGRAM | HF_CONNECTION_REPLY)) == HF_CONNECTION_PER_DATAGRAM;
 }
 
+/* An opening that comes to nothing. */
+static __always_inline void connection_count_timeout(const struct hf_connection *connection)
+{
+	if (connection->state == HF_CONNECTION_COLLECTING)
+		reason_count(HF_REASON_early_timeout);
+	else if (connection->state == HF_CONNECTION_CONNECTING && !(connection->flags & HF_CONNECTION_REPLY))
+		reason_count(HF_REASON_connecting_timeout);
+}
+
 /* Removes an entry and, if it is still this one's, its partner. */
 static __noinline void connection_remove(const struct hf_flow_key *flow, const struct hf_connection *connection)
 {
@@ -130,8 +139,8 @@ __noinline __u32 connection_timeout(__u32 virtual_server, __u32 state, __u32 fla
 		return HF_HALF_CLOSED_TIMEOUT;
 	case HF_CONNECTION_CLOSED:
 		/* A splice has a slot, of which there are not so many. */
-		if (flags & HF_CONNECTION_SPLICED)
-			return finished ? HF_SPLICE_CLOSED_TIMEOUT : HF_CLOSED_TIMEOUT;
+		if (flags & HF_CONNECTION_SPLICED && finished)
+			return HF_SPLICE_CLOSED_TIMEOUT;
 		/* A RST may be forged: its connection gets some time to show that it lives. */
 		return finished ? HF_CLOSED_TIMEOUT : HF_HALF_CLOSED_TIMEOUT;
 	default:
@@ -221,12 +230,15 @@ static __noinline bool connection_track(const struct packet *packet, struct hf_c
 	__u8 before;
 
 	if (connection_expired(connection, now) || connection_orphaned(connection)) {
-		if (connection->state != HF_CONNECTION_CLOSED)
+		if (connection->state >= HF_CONNECTION_COLLECTING)
+			connection_count_timeout(connection);
+		else if (connection->state != HF_CONNECTION_CLOSED)
 			reason_count(HF_REASON_connection_expired);
 		connection_remove(&packet->flow, connection);
 		return false;
 	}
-	if (connection->state == HF_CONNECTION_CLOSED && !reply && packet_opens(packet)) {
+	if (connection->state == HF_CONNECTION_CLOSED && !reply && packet_opens(packet) &&
+	    !(connection->flags & HF_CONNECTION_SPLICED)) {
 		connection_remove(&packet->flow, connection);
 		return false;
 	}

@@ -16,6 +16,7 @@
 #include "datagram.h"
 #include "forward/nat.h"
 #include "reject.h"
+#include "splice/front.h"
 #include "splice/translate.h"
 #include "way.h"
 
@@ -160,6 +161,15 @@ static __always_inline int datapath_continue(hook_context *context, const struct
 						  connection->flags & HF_CONNECTION_REPLY ? HF_STAGE_REPLAY
 											  : HF_STAGE_COLLECT,
 						  next);
+		if (connection->state == HF_CONNECTION_CLOSED && !(connection->flags & HF_CONNECTION_REPLY)) {
+			if (packet_opens(packet))
+				return datapath_hand_over(packet, connection->virtual_server, HF_STAGE_FRONT, next);
+			if (front_begins_anew(context, packet)) {
+				connection_remove(&packet->flow, connection);
+				*found = NULL;
+				return CONTINUE;
+			}
+		}
 	}
 	if (connection_goes_by_datagram(connection)) {
 		*found = NULL;

@@ -182,8 +182,10 @@ static long sweep_connection(void *map, const struct hf_flow_key *key, struct hf
 			     struct sweep_walk *walk)
 {
 	if (sweep_connection_named(walk, connection) || connection_expired(connection, walk->now)) {
-		if (connection->flags & HF_CONNECTION_SPLICED)
+		if (connection->flags & HF_CONNECTION_SPLICED) {
+			connection_count_timeout(connection);
 			splice_end(connection->splice);
+		}
 		sweep_remove(map, key, connection);
 		walk->deleted++;
 	} else {
@@ -238,8 +240,16 @@ static long sweep_splice(void *map, const __u32 *slot, struct hf_splice *splice,
 		return 0;
 	if (splice->state == HF_SPLICE_CONNECTING && since < 1)
 		return 0;
-	splice->flags |= HF_SPLICE_WAKE;
+	splice->wake = 1;
 	bpf_map_push_elem(&sleeping_splices, &id, BPF_ANY);
+	return 0;
+}
+
+/* Early data that its splice has left behind. */
+static long sweep_early_data(void *map, const struct hf_early_key *key, void *piece, struct sweep_walk *walk)
+{
+	if (!splice_get(key->splice))
+		bpf_map_delete_elem(map, key);
 	return 0;
 }
 
@@ -273,6 +283,7 @@ int sweep_connections(struct hf_sweep *order)
 	bpf_for_each_map_elem(&embryonic_connections, sweep_embryonic_connection, &walk, 0);
 	bpf_for_each_map_elem(&connections, sweep_connection, &walk, 0);
 	bpf_for_each_map_elem(&splices, sweep_splice, &walk, 0);
+	bpf_for_each_map_elem(&early_data, sweep_early_data, &walk, 0);
 	order->alive = walk.alive;
 	order->deleted = walk.deleted;
 	return 0;

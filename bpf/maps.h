@@ -167,7 +167,8 @@ struct {
 
 /*
  * What the two directions of a spliced connection share; slot 0 is not used. The
- * free slots are on a stack, which the daemon fills once.
+ * free slots wait in a queue, which the daemon fills once: a slot is used again as
+ * late as possible.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -177,7 +178,7 @@ struct {
 } splices SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(type, BPF_MAP_TYPE_QUEUE);
 	__type(value, __u32);
 	__uint(max_entries, 262144);
 } free_splices SEC(".maps");
@@ -192,7 +193,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(key_size, 16); /* address of a client; IPv6: the first 64 bits of it */
+	__type(key, struct hf_share_key);
 	__type(value, __u32); /* bytes that it holds */
 	__uint(max_entries, HF_OPENING_CLIENTS);
 } early_shares SEC(".maps");

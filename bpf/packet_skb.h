@@ -64,6 +64,12 @@ static __always_inline int packet_store(hook_context *context, __u32 offset, voi
 	return bpf_skb_store_bytes(context, offset, from, size, BPF_F_RECOMPUTE_CSUM);
 }
 
+/* Likewise, of what the TCP checksum covers, where that follows by packet_add_to_checksum(). */
+static __always_inline int packet_patch(hook_context *context, __u32 offset, void *from, __u32 size)
+{
+	return bpf_skb_store_bytes(context, offset, from, size, 0);
+}
+
 /* BIG TCP (more than 64 KB in one packet) writes 0 into the length field. */
 static __always_inline __u32 packet_network_length(const hook_context *context, __u32 network, __u32 claimed)
 {

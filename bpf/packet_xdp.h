@@ -59,6 +59,12 @@ static __always_inline int packet_store(hook_context *context, __u32 offset, voi
 	return bpf_xdp_store_bytes(context, offset, from, size);
 }
 
+/* Likewise, of what the TCP checksum covers, where that follows by packet_add_to_checksum(). */
+static __always_inline int packet_patch(hook_context *context, __u32 offset, void *from, __u32 size)
+{
+	return bpf_xdp_store_bytes(context, offset, from, size);
+}
+
 /* The network layer's length, where the header's own field claims `claimed`. */
 static __always_inline __u32 packet_network_length(const hook_context *context, __u32 network, __u32 claimed)
 {

@@ -15,7 +15,7 @@
  * Sends what the packet has become to the connection's member. `clone`: the packet is
  * kept, and a copy sent. The packet's own verdict is returned.
  */
-static __noinline int bind_send(hook_context *context, const struct packet *packet, struct hf_connection *connection,
+static __noinline int bind_send(hook_context *context, struct packet *packet, struct hf_connection *connection,
 				bool clone)
 {
 	__u32 index = connection->next_hop;
@@ -29,15 +29,23 @@ static __noinline int bind_send(hook_context *context, const struct packet *pack
 			return verdict;
 		hop = answer.index ? bpf_map_lookup_elem(&next_hops, &answer.index) : NULL;
 		if (!hop) {
-			reason_count(answer.resolved ? HF_REASON_next_hop_fib : HF_REASON_next_hop_neighbour);
 			hop = &answer.hop;
+			if (!answer.resolved && clone) {
+				reason_count(HF_REASON_neighbour_unknown);
+				return HOOK_DROP;
+			}
+			reason_count(answer.resolved ? HF_REASON_next_hop_fib : HF_REASON_next_hop_neighbour);
 			if (!answer.resolved)
-				return clone ? HOOK_DROP : packet_out_neighbour(context, hop->interface);
+				return packet_out_neighbour(context, hop->interface);
 		}
 	}
 	verdict = way_write_link(context, packet, hop);
 	if (verdict != CONTINUE)
 		return verdict;
+	/* Its tags are gone, or beside it: what it becomes next begins earlier. */
+	packet->network -= 4 * packet->tags;
+	packet->transport -= 4 * packet->tags;
+	packet->tags = 0;
 	if (!clone)
 		return packet_out(context, hop->interface);
 	packet_out_clone(context, hop->interface);
@@ -53,21 +61,28 @@ static __always_inline void bind_address(struct segment *segment, const struct h
 	segment->ipv6_word = splice->flow_label;
 }
 
+/* The longest segment on the way to the connection's member. */
+static __always_inline __u32 bind_room(const struct packet *packet, const struct hf_connection *connection)
+{
+	__u32 index = connection->next_hop;
+	const struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
+	__u32 mtu = hop && hop->interface ? hop->mtu : 1500;
+
+	return mtu - segment_network_length(packet) - sizeof(struct tcphdr);
+}
+
 /* The packet becomes a SYN to the member, or, where its client has ended it, the RST that says so. */
-static __noinline int bind_connect(hook_context *context, const struct packet *packet, struct hf_splice *splice,
+static __noinline int bind_connect(hook_context *context, struct packet *packet, struct hf_splice *splice,
 				   struct hf_connection *connection, bool reset)
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
+	__u32 room = bind_room(packet, connection);
 	struct tcp_offer offer = {};
-	__u32 index = connection->next_hop;
-	const struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
-	__u32 room = hop && hop->interface ? hop->mtu : 1500;
 	struct segment *segment;
 
 	if (!workplace)
 		return HOOK_DROP;
 	segment = &workplace->segment;
-	room -= segment_network_length(packet) + sizeof(struct tcphdr);
 	segment_begin(segment, reset ? TCP_RST : TCP_SYN, splice->client_first - !reset, 0, reset ? 0 : 64240);
 	if (!reset) {
 		offer.mss = splice->client_mss < room ? splice->client_mss : room;
@@ -84,7 +99,7 @@ static __noinline int bind_connect(hook_context *context, const struct packet *p
 		reason_count(HF_REASON_packet_resize);
 		return HOOK_DROP;
 	}
-	splice->flags &= ~HF_SPLICE_WAKE;
+	splice->wake = 0;
 	splice->connecting_since = clock_now();
 	return bind_send(context, packet, connection, false);
 }
@@ -152,7 +167,10 @@ static __noinline int bind_choose(struct task *task, struct message *message, st
 		/* A cookie's absence is no reason to go by the client's address. */
 		turn = rule->type == HF_RULE_COOKIE_HASH && rule->keyword_length && task->outcome == HF_PARSER_NONE;
 	}
-	message_count_outcome(task->outcome);
+	if (task->outcome == HF_PARSER_MORE)
+		reason_count(HF_REASON_head_over_limit);
+	else
+		message_count_outcome(task->outcome);
 	if (!decision->member) {
 		decision->beyond = false;
 		if (settings->method == HF_METHOD_SOURCE_HASH && !turn)
@@ -170,13 +188,13 @@ static __noinline int bind_choose(struct task *task, struct message *message, st
 }
 
 /* Nobody, or not now: the client is told, and its connection forgotten. */
-static __noinline int bind_refuse(hook_context *context, const struct packet *packet, struct hf_splice *splice,
-				  enum hf_reason reason)
+static __noinline int bind_refuse(hook_context *context, struct task *task, struct hf_splice *splice)
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
-	__u32 id = splice->id;
+	struct hf_connection *reply = &task->connection;
+	struct packet *packet = &task->packet;
+	bool woken = splice->wake;
 
-	reason_count(reason);
 	if (!workplace)
 		return HOOK_DROP;
 	segment_begin(&workplace->segment, TCP_RST | TCP_ACK, splice->server_first, splice->client_next, 0);
@@ -184,10 +202,17 @@ static __noinline int bind_refuse(hook_context *context, const struct packet *pa
 	workplace->segment.partial =
 		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
 	bpf_map_delete_elem(&connections, &packet->flow);
-	splice_end(id);
+	splice_end_locked(splice->id);
 	if (segment_write(context, packet, &workplace->segment))
 		return HOOK_DROP;
-	return segment_return(context);
+	if (!woken)
+		return segment_return(context);
+	/* The daemon's packet did not come from the client's side. */
+	packet->flow = workplace->segment.flow;
+	__builtin_memset(reply, 0, sizeof(*reply));
+	__builtin_memcpy(reply->address, packet->flow.source, 16);
+	reply->flags = HF_CONNECTION_REPLY;
+	return bind_send(context, packet, reply, false);
 }
 
 /* The connection's entries get their member. CONTINUE: `entry` is the forward one. */
@@ -213,13 +238,18 @@ static __noinline int bind_member(struct task *task, struct message *message, st
 	connection_partner_key(&key, &packet->flow, connection);
 	connection_partner(&reply, packet, connection);
 	splice->member = decision->member;
-	splice->state = HF_SPLICE_CONNECTING;
-	if (bpf_map_update_elem(&connections, &packet->flow, connection, BPF_ANY) ||
-	    bpf_map_update_elem(&connections, &key, &reply, BPF_ANY)) {
+	if (bpf_map_update_elem(&connections, &key, &reply, BPF_ANY)) {
 		member_give_place_back(decision->member);
 		reason_count(HF_REASON_table_full);
 		return HOOK_DROP;
 	}
+	if (bpf_map_update_elem(&connections, &packet->flow, connection, BPF_EXIST)) {
+		member_give_place_back(decision->member);
+		bpf_map_delete_elem(&connections, &key);
+		reason_count(HF_REASON_table_full);
+		return HOOK_DROP;
+	}
+	splice->state = HF_SPLICE_CONNECTING;
 	bpf_map_delete_elem(&embryonic_keys, &key);
 	if (message->keys.count)
 		bpf_map_update_elem(&embryonic_keys, &key, &message->keys, BPF_ANY);
@@ -234,11 +264,14 @@ static __always_inline int bind_first(hook_context *context, struct task *task, 
 	int verdict;
 
 	bind_choose(task, message, &decision, now);
-	if (!decision.member)
-		return bind_refuse(context, &task->packet, splice, HF_REASON_no_usable_member);
+	if (!decision.member) {
+		reason_count(HF_REASON_no_usable_member);
+		return bind_refuse(context, task, splice);
+	}
+	/* The client would not send again what decides: it has to begin anew. */
 	verdict = bind_member(task, message, splice, &decision, now);
 	if (verdict != CONTINUE)
-		return verdict;
+		return bind_refuse(context, task, splice);
 	return bind_connect(context, &task->packet, splice, &task->connection, false);
 }
 
@@ -249,11 +282,8 @@ static __always_inline int bind_wait(hook_context *context, struct task *task, c
 	__u32 zero = 0, stored = splice->client_next - splice->client_first;
 	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
 
-	if (limits && stored >= limits->max_head) {
-		reason_count(HF_REASON_head_over_limit);
-		task->outcome = HF_PARSER_NONE;
+	if (limits && stored >= limits->max_head)
 		return HAND_OVER;
-	}
 	splice->parsed = early_base(splice) + message->resume;
 	if (splice->segments > OPENING_QUIET_SEGMENTS || stored >= OPENING_QUIET_SEGMENTS * splice->piece)
 		return opening_acknowledge(context, &task->packet, splice);
@@ -266,13 +296,14 @@ static __always_inline int bind(hook_context *context, struct task *task)
 	struct hf_connection *connection = bpf_map_lookup_elem(&connections, &task->packet.flow);
 	struct message *message = message_get();
 	struct hf_splice *splice = NULL;
-	__u32 now = clock_now();
+	__u32 now = clock_now(), id;
 	int verdict;
 
 	if (connection && connection->flags & HF_CONNECTION_SPLICED)
 		splice = splice_get(connection->splice);
 	if (!splice || !message)
 		return HOOK_DROP;
+	id = splice->id;
 	verdict = HAND_OVER;
 	if (splice->state == HF_SPLICE_CONNECTING) {
 		/* bind_member() has made it: the lock keeps everybody else out. */
@@ -283,11 +314,11 @@ static __always_inline int bind(hook_context *context, struct task *task)
 		task->connection = *connection;
 		verdict = bind_connect(context, &task->packet, splice, &task->connection, reset);
 		if (reset) {
-			connection_remove(&task->packet.flow, connection);
-			return verdict;
+			splice_end_locked(id);
+			connection_remove(&task->packet.flow, &task->connection);
 		}
 	} else if (splice->state == HF_SPLICE_COLLECTING) {
-		if (splice->flags & HF_SPLICE_WAKE)
+		if (splice->wake && splice->client_next == splice->client_first)
 			reason_count(HF_REASON_server_first);
 		else if (task->outcome == HF_PARSER_MORE)
 			verdict = bind_wait(context, task, message, splice);
@@ -296,6 +327,6 @@ static __always_inline int bind(hook_context *context, struct task *task)
 	} else {
 		verdict = HOOK_DROP;
 	}
-	splice_unlock(splice);
+	splice_unlock(splice, id);
 	return verdict;
 }

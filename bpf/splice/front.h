@@ -9,6 +9,23 @@
 #include "../reject.h"
 #include "syn_cookie.h"
 
+/*
+ * Does a segment of a flow whose connection is over acknowledge a new cookie? Who has
+ * not received that cannot end what is there. Global: verified once.
+ */
+__noinline int front_begins_anew(hook_context *context, const struct packet *packet)
+{
+	const struct tcphdr *tcp;
+
+	if (!packet)
+		return 0;
+	tcp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
+	if ((void *)(tcp + 1) > packet_end(context) ||
+	    (packet->tcp_flags & (TCP_ACK | TCP_SYN | TCP_RST)) != TCP_ACK)
+		return 0;
+	return cookie_is_ours(&packet->flow, bpf_ntohl(tcp->seq), bpf_ntohl(tcp->ack_seq), clock_now());
+}
+
 /* HAND_OVER: the packet begins a connection. XDP leaves it to TC, where packets can grow and be copied. */
 static __always_inline int front(hook_context *context, const struct packet *packet, __u32 virtual_server)
 {

@@ -26,14 +26,16 @@
 static __noinline int opening_acknowledge(hook_context *context, const struct packet *packet, struct hf_splice *splice)
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
+	__u32 zero = 0, stored = splice->client_next - splice->client_first, window;
+	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
 	struct segment *segment;
-	__u32 window = 0xffff;
 
-	if (!workplace)
+	if (!workplace || !limits)
 		return HOOK_DROP;
 	segment = &workplace->segment;
+	window = limits->max_head > stored ? limits->max_head - stored : 0;
 	if (splice->flags & HF_SPLICE_SCALE)
-		window = HF_MESSAGE_BYTES >> HF_WINDOW_SCALE;
+		window >>= HF_WINDOW_SCALE;
 	segment_begin(segment, TCP_ACK, splice->server_first, splice->client_next, window);
 	if (splice->flags & HF_SPLICE_TIMESTAMPS)
 		segment_add_timestamps(segment, splice->timestamp_sent, splice->client_timestamp);
@@ -75,9 +77,7 @@ static __noinline struct hf_splice *opening_begin(const struct packet *packet, c
 	splice->client_scale = low & 15;
 	splice->flags = (seen->timestamps_at ? HF_SPLICE_TIMESTAMPS : 0) | (low & 16 ? HF_SPLICE_SACK : 0) |
 			((low & 15) != TCP_NO_SCALE ? HF_SPLICE_SCALE : 0);
-	splice->client_timestamp = seen->timestamp;
 	splice->timestamp_sent = seen->timestamp_echo;
-	splice->client_window = seen->window;
 	/* A full segment of the client's, so that it is replayed as it came. */
 	piece = pool && pool->mss ? pool->mss : packet->ipv4 ? 1460 : 1440;
 	piece -= seen->timestamps_at ? 12 : 0;
@@ -109,14 +109,29 @@ static __always_inline int opening_reset(const struct packet *packet, const stru
 	if (splice->state == HF_SPLICE_CONNECTING)
 		return HAND_OVER;
 	bpf_map_delete_elem(&connections, &packet->flow);
-	splice_end(splice->id);
+	splice_end_locked(splice->id);
 	return HOOK_DROP;
 }
 
+/*
+ * Nothing of it is stored, and what it began with cannot be trusted, or kept: the
+ * client's repetition begins anew.
+ */
+static __always_inline int opening_forget(const struct packet *packet, struct hf_splice *splice)
+{
+	if (splice->state != HF_SPLICE_COLLECTING || splice->client_next != splice->client_first)
+		return HOOK_DROP;
+	bpf_map_delete_elem(&connections, &packet->flow);
+	splice_end_locked(splice->id);
+	return HOOK_DROP;
+}
+
+/* What a segment tells beside its bytes, which have been found right. */
 static __always_inline void opening_note(const struct packet *packet, const struct tcp_seen *seen,
 					 struct hf_splice *splice, hook_context *context)
 {
-	if (seen->timestamps_at && (__s32)(seen->timestamp - splice->client_timestamp) > 0)
+	if (seen->timestamps_at &&
+	    (!splice->client_timestamp || (__s32)(seen->timestamp - splice->client_timestamp) > 0))
 		splice->client_timestamp = seen->timestamp;
 	splice->client_window = seen->window;
 	if (!packet->ipv4) {
@@ -135,11 +150,9 @@ static __always_inline int opening_repeated(const struct packet *packet, struct 
 {
 	if (splice->state == HF_SPLICE_CONNECTING) {
 		/* The client's time is up: so is that of the SYN to the member. */
-		return packet->payload_length || splice->flags & HF_SPLICE_WAKE || packet->tcp_flags & TCP_FIN
-			       ? HAND_OVER
-			       : HOOK_DROP;
+		return packet->payload_length || splice->wake || packet->tcp_flags & TCP_FIN ? HAND_OVER : HOOK_DROP;
 	}
-	if (at_once || splice->flags & HF_SPLICE_WAKE)
+	if (at_once || splice->wake)
 		return HAND_OVER;
 	return CONTINUE;
 }
@@ -175,7 +188,13 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 	message->answer = false;
 	if (packet->tcp_flags & TCP_RST)
 		return opening_reset(packet, seen, splice);
-	opening_note(packet, seen, splice, context);
+	if (!packet->payload_length) {
+		if (!early_checksum_is_right(context, packet, seen, message, 0)) {
+			reason_count(HF_REASON_early_corrupt);
+			return opening_forget(packet, splice);
+		}
+		opening_note(packet, seen, splice, context);
+	}
 	if (skip < 0) {
 		reason_count(HF_REASON_early_out_of_order);
 		return splice->state == HF_SPLICE_COLLECTING && stored
@@ -191,14 +210,22 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 		}
 		fresh = early_take(context, packet, splice, skip, most);
 		if (fresh <= 0 || early_store(message, splice->id, base, stored, stored + fresh))
-			return HOOK_DROP;
+			return stored ? HOOK_DROP : opening_forget(packet, splice);
+		opening_note(packet, seen, splice, context);
 		splice->client_next += fresh;
 		splice->segments++;
 	}
-	ends = packet->tcp_flags & TCP_FIN && seen->sequence + packet->payload_length == splice->client_next;
-	if (ends && !(splice->flags & HF_SPLICE_CLIENT_FIN))
+	ends = packet->tcp_flags & TCP_FIN && seen->sequence + packet->payload_length == splice->client_next &&
+	       !(splice->flags & HF_SPLICE_CLIENT_FIN);
+	if (ends) {
 		splice->flags |= HF_SPLICE_CLIENT_FIN;
-	else if (fresh <= 0) {
+		/* What was not enough is all that there will be. */
+		if (fresh <= 0 && stored) {
+			if (early_load(message, splice->id, base, stored))
+				return HOOK_DROP;
+			early_end(message, 0, stored - base);
+		}
+	} else if (fresh <= 0) {
 		if (packet->payload_length)
 			reason_count(HF_REASON_early_repeated);
 		verdict = opening_repeated(packet, splice, at_once);
@@ -209,8 +236,8 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 	}
 	if (splice->state == HF_SPLICE_CONNECTING)
 		return HOOK_DROP; /* it goes to the member with the rest */
-	if (!at_once && settings->parser && fresh > 0) {
-		message->available = stored + fresh - base;
+	if (!at_once && settings->parser && (fresh > 0 || (ends && stored))) {
+		message->available = stored + (fresh > 0 ? fresh : 0) - base;
 		message->length = message->available + !ends;
 		message->resume = splice->parsed - base;
 		message->begun = splice->parsed;
@@ -227,7 +254,7 @@ static __always_inline int opening(hook_context *context, struct task *task)
 	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
 	const struct hf_connection *connection;
 	struct hf_splice *splice = NULL;
-	__u32 now = clock_now();
+	__u32 now = clock_now(), id;
 	bool proved;
 	int verdict;
 
@@ -264,8 +291,9 @@ static __always_inline int opening(hook_context *context, struct task *task)
 	}
 	if (!splice || !splice_lock(splice))
 		return HOOK_DROP;
+	id = splice->id;
 	verdict = opening_segment(context, task, splice);
 	if (verdict != HAND_OVER)
-		splice_unlock(splice);
+		splice_unlock(splice, id);
 	return verdict;
 }

@@ -10,6 +10,8 @@
 
 /* More segments than early data can have: pieces, cut by a small MSS. */
 #define REPLAY_MOST_SEGMENTS 128
+/* Answers to a SYN that are about something else. */
+#define REPLAY_MOST_STRAYS 4
 
 struct replay {
 	hook_context *context;
@@ -98,6 +100,9 @@ static long replay_one(__u32 index, struct replay *replay)
 		replay->verdict = HOOK_DROP;
 		return 1;
 	}
+	traffic_count(splice->virtual_server, splice->member, false,
+		      segment_network_length(&replay->task->packet) + sizeof(struct tcphdr) + segment->options_length +
+			      length);
 	replay->verdict = bind_send(replay->context, &replay->task->packet, &replay->task->connection, !last);
 	replay->at += length;
 	return last;
@@ -121,11 +126,14 @@ static __noinline int replay_from(hook_context *context, struct task *task, stru
 	if (!workplace || !replay.message)
 		return HOOK_DROP;
 	replay.segment = &workplace->segment;
+	if (replay.limit > bind_room(&task->packet, &task->connection))
+		replay.limit = bind_room(&task->packet, &task->connection);
 	if (splice->flags & HF_SPLICE_TIMESTAMPS)
 		replay.limit -= 12;
 	bind_address(replay.segment, splice, &task->connection);
 	replay.segment->partial =
 		packet_checksum_is_partial(context, task->packet.transport + offsetof(struct tcphdr, check));
+	splice->replayed_at = clock_milliseconds();
 	bpf_loop(REPLAY_MOST_SEGMENTS, replay_one, &replay, 0);
 	return replay.verdict;
 }
@@ -184,6 +192,24 @@ static __noinline int replay_establish(struct task *task, struct hf_splice *spli
 	return 0;
 }
 
+/* The member was proposed for the client's keys, and has refused: others may have them. */
+static __noinline void replay_withdraw(const struct packet *packet, const struct hf_connection *reply)
+{
+	struct hf_keys *keys = bpf_map_lookup_elem(&embryonic_keys, &packet->flow);
+	struct message_query query = {.keys = keys};
+	__u32 now = clock_now();
+
+	if (connection_query(&query.session, packet, reply, now))
+		session_withdraw(&query.session, reply->member);
+	if (!keys)
+		return;
+	for (__u32 i = 0; i < HF_KEYS && i < keys->count; i++) {
+		message_use_key(&query, i);
+		session_withdraw(&query.session, reply->member);
+	}
+	bpf_map_delete_elem(&embryonic_keys, &packet->flow);
+}
+
 /* The member says no: so does the client's connection. */
 static __noinline int replay_refused(hook_context *context, struct task *task, const struct hf_connection *reply,
 				     struct hf_splice *splice)
@@ -191,7 +217,6 @@ static __noinline int replay_refused(hook_context *context, struct task *task, c
 	struct tcp_workplace *workplace = tcp_workplace_get();
 	struct packet *packet = &task->packet;
 
-	reason_count(HF_REASON_member_refused);
 	if (!workplace)
 		return HOOK_DROP;
 	segment_begin(&workplace->segment, TCP_RST | TCP_ACK, splice->server_first, splice->client_next, 0);
@@ -199,8 +224,9 @@ static __noinline int replay_refused(hook_context *context, struct task *task, c
 	workplace->segment.partial =
 		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
 	task->connection = *reply;
-	bpf_map_delete_elem(&embryonic_keys, &packet->flow);
-	connection_remove(&packet->flow, reply);
+	replay_withdraw(packet, &task->connection);
+	splice_end_locked(splice->id);
+	connection_remove(&packet->flow, &task->connection);
 	if (segment_write(context, packet, &workplace->segment))
 		return HOOK_DROP;
 	return bind_send(context, packet, &task->connection, false);
@@ -222,16 +248,21 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 		return HOOK_DROP;
 	seen = &workplace->seen;
 	ours = packet->tcp_flags & TCP_ACK && seen->acknowledgement == splice->client_first;
-	if (ours && packet->tcp_flags & TCP_RST)
+	if (ours && packet->tcp_flags & TCP_RST) {
+		reason_count(HF_REASON_member_refused);
 		return replay_refused(context, task, reply, splice);
+	}
 	if (!ours || (packet->tcp_flags & (TCP_SYN | TCP_RST)) != TCP_SYN) {
 		/*
 		 * The member has another connection with the client's address and port:
 		 * one of the client's own, or the remains of an earlier one. The client
 		 * gets what is not ours, and answers it: what it does not know itself it
-		 * resets, and the next SYN is welcome.
+		 * resets, and the next SYN is welcome. Where that does not help, it has to
+		 * take another port.
 		 */
 		reason_count(HF_REASON_member_in_other_talk);
+		if (++splice->strays > REPLAY_MOST_STRAYS)
+			return replay_refused(context, task, reply, splice);
 		return HOOK_PASS;
 	}
 	replay_learn(packet, seen, splice, bpf_map_lookup_elem(&pools, &pool_id));
@@ -253,7 +284,7 @@ static __always_inline int replay(hook_context *context, struct task *task)
 	const struct hf_connection *forward;
 	struct hf_splice *splice = NULL;
 	const struct tcp_seen *seen;
-	__u32 at = 0;
+	__u32 at = 0, id;
 	int verdict;
 
 	if (!workplace || !reply || !(reply->flags & HF_CONNECTION_SPLICED))
@@ -262,8 +293,10 @@ static __always_inline int replay(hook_context *context, struct task *task)
 	seen = &workplace->seen;
 	if (!splice || tcp_load(context, packet, &workplace->seen))
 		return HOOK_DROP;
-	if (!splice_lock(splice))
+	/* A SYN-ACK is not repeated before a second has passed. */
+	if (!splice_lock_patiently(splice))
 		return HOOK_DROP;
+	id = splice->id;
 	if (splice->state == HF_SPLICE_CONNECTING) {
 		verdict = replay_connecting(context, task, reply, splice);
 	} else {
@@ -281,6 +314,6 @@ static __always_inline int replay(hook_context *context, struct task *task)
 			verdict = replay_from(context, task, splice, at);
 		}
 	}
-	splice_unlock(splice);
+	splice_unlock(splice, id);
 	return verdict;
 }

@@ -21,11 +21,7 @@ static __always_inline struct hf_splice *splice_get(__u32 id)
 	return splice && slot && splice->id == id && splice->state != HF_SPLICE_FREE ? splice : NULL;
 }
 
-struct share_key {
-	__u64 address[2];
-};
-
-static __always_inline void share_key(struct share_key *key, const __u8 *client)
+static __always_inline void share_key(struct hf_share_key *key, const __u8 *client)
 {
 	const __u64 *address = (const __u64 *)client;
 
@@ -39,7 +35,7 @@ static __noinline bool share_take(const struct hf_flow_key *client, __u32 bytes)
 {
 	__u32 zero = 0, *held;
 	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
-	struct share_key key;
+	struct hf_share_key key;
 
 	share_key(&key, client->source);
 	held = bpf_map_lookup_elem(&early_shares, &key);
@@ -56,18 +52,21 @@ static __noinline bool share_take(const struct hf_flow_key *client, __u32 bytes)
 	return false;
 }
 
-static __noinline void share_give_back(const struct hf_flow_key *client, __u32 bytes)
+static __always_inline void share_give_back(const struct hf_flow_key *client, __u32 bytes)
 {
-	struct share_key key;
-	__u32 *held;
+	struct hf_share_key key;
+	__u32 *held, before;
 
-	if (!bytes)
-		return;
 	share_key(&key, client->source);
 	held = bpf_map_lookup_elem(&early_shares, &key);
-	/* The table may have forgotten the client, and begun anew. */
-	if (held && __sync_fetch_and_add(held, -bytes) < bytes)
-		__sync_fetch_and_add(held, bytes);
+	if (!held)
+		return;
+	/* The table may have forgotten the client, and begun anew: there is no less than nothing. */
+	for (int i = 0; i < 8; i++) {
+		before = *(volatile __u32 *)held;
+		if (__sync_val_compare_and_swap(held, before, before > bytes ? before - bytes : 0) == before)
+			return;
+	}
 }
 
 #define SPLICE_MOST_PIECES (HF_MESSAGE_BYTES / HF_PIECE_SHORTEST + 2)
@@ -126,34 +125,77 @@ __noinline __u32 splice_take(const struct hf_flow_key *flow, __u32 now)
 	return id;
 }
 
-/* The end of a splice; of several that end it at once, one does. Global: verified once. */
-__noinline int splice_end(__u32 id)
+/*
+ * What is not bound yet is worked on by one at a time, and so is the end. There is no
+ * waiting here, but for what cannot be repeated soon.
+ */
+static __always_inline bool splice_try_lock(struct hf_splice *splice)
 {
-	struct hf_splice *splice = splice_get(id);
-	__u32 slot = id & HF_SPLICE_SLOT, state;
-
-	if (!splice)
-		return 0;
-	state = splice->state;
-	if (state == HF_SPLICE_FREE ||
-	    __sync_val_compare_and_swap(&splice->state, state, HF_SPLICE_FREE) != state)
-		return 0;
-	splice_release_early(id);
-	splice->busy = 0;
-	bpf_map_push_elem(&free_splices, &slot, BPF_ANY);
-	return 1;
+	return !__sync_val_compare_and_swap(&splice->busy, 0, 1);
 }
 
-/* What is not bound yet is worked on by one at a time. */
 static __always_inline bool splice_lock(struct hf_splice *splice)
 {
-	if (!__sync_val_compare_and_swap(&splice->busy, 0, 1))
+	if (splice_try_lock(splice))
 		return true;
 	reason_count(HF_REASON_opening_busy);
 	return false;
 }
 
-static __always_inline void splice_unlock(struct hf_splice *splice)
+#define SPLICE_PATIENCE 256
+
+static __always_inline bool splice_lock_patiently(struct hf_splice *splice)
 {
+	for (int i = 0; i < SPLICE_PATIENCE; i++) {
+		if (splice_try_lock(splice))
+			return true;
+	}
+	reason_count(HF_REASON_opening_busy);
+	return false;
+}
+
+/* Whoever has ended the splice has given the lock back with it: the slot may be another one's. */
+static __always_inline void splice_unlock(struct hf_splice *splice, __u32 id)
+{
+	if (splice->id == id && splice->state != HF_SPLICE_FREE)
+		splice->busy = 0;
+}
+
+static __always_inline void splice_give_back(struct hf_splice *splice, __u32 id)
+{
+	__u32 slot = id & HF_SPLICE_SLOT;
+
+	splice_release_early(id);
+	splice->state = HF_SPLICE_FREE;
 	splice->busy = 0;
+	bpf_map_push_elem(&free_splices, &slot, BPF_ANY);
+}
+
+/* The end of a splice whose lock the caller has. Global: verified once. */
+__noinline int splice_end_locked(__u32 id)
+{
+	struct hf_splice *splice = splice_get(id);
+
+	if (splice)
+		splice_give_back(splice, id);
+	return 0;
+}
+
+/*
+ * The end of a splice. One that somebody is working on stays for now: without its
+ * entries in `connections`, it is ended by the sweeper. Global: verified once.
+ */
+__noinline int splice_end(__u32 id)
+{
+	struct hf_splice *splice = splice_get(id);
+
+	if (!splice || !splice_try_lock(splice))
+		return 0;
+	/* It may have ended between the look and the lock. */
+	if (splice->id != id || splice->state == HF_SPLICE_FREE) {
+		splice->busy = 0;
+		return 0;
+	}
+	splice_give_back(splice, id);
+	return 1;
 }

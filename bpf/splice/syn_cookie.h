@@ -4,7 +4,7 @@
  * the sequence number that it has to acknowledge (RFC 4987, 3.6). A SYN costs no
  * memory; who acknowledges has received the SYN-ACK, so the address is not forged.
  *
- *   bits 31-10  SipHash-2-4 of the flow, the client's sequence number and the rest
+ *   bits 31-10  SipHash-2-4 of the flow, the client's sequence number, the span and the rest
  *   bits  9-8   the span of time (HF_COOKIE_SPAN_SHIFT) in which it was made
  *   bits  7-5   the client's MSS, the highest of a table that is not above it
  *   bit   4     the client permits SACK
@@ -77,7 +77,7 @@ __noinline __u32 cookie_of(const struct hf_flow_key *flow, __u32 client_sequence
 	for (int i = 0; i < 5; i++)
 		hf_siphash_word(&state, words[i]);
 	hf_siphash_word(&state, (__u64)client_sequence << 32 | low);
-	hf_siphash_word(&state, 48ULL << 56);
+	hf_siphash_word(&state, 52ULL << 56 | span); /* all of its number: `low` has two bits */
 	state.v2 ^= 0xff;
 	return (__u32)hf_siphash_end(&state) << COOKIE_LOW_BITS | low;
 }
@@ -98,12 +98,6 @@ static __always_inline bool cookie_is_ours(const struct hf_flow_key *flow, __u32
 		return false;
 	span -= (span - (cookie >> 8)) & 3;
 	return cookie_of(flow, sequence - 1, cookie & COOKIE_LOW, span) == cookie;
-}
-
-/* Milliseconds, nearly: the clock of our timestamps (RFC 7323, 5.4). */
-static __always_inline __u32 cookie_timestamp(void)
-{
-	return (bpf_jiffies64() - clock_initial_jiffies) * clock_multiplier >> 22;
 }
 
 /*
@@ -132,7 +126,7 @@ static __noinline int cookie_answer(hook_context *context, const struct packet *
 	offer.mss = pool->mss ?: packet->ipv4 ? 1460 : 1440;
 	offer.sack = seen->sack_permitted && !(pool->tcp_lacking & HF_TCP_SACK);
 	offer.timestamps = seen->timestamps_at && !(pool->tcp_lacking & HF_TCP_TIMESTAMPS);
-	offer.timestamp = cookie_timestamp();
+	offer.timestamp = clock_milliseconds(); /* RFC 7323, 5.4 */
 	offer.timestamp_echo = seen->timestamp;
 	offer.scale = seen->scale == TCP_NO_SCALE || pool->tcp_lacking & HF_TCP_WINDOW_SCALE ? TCP_NO_SCALE
 											     : HF_WINDOW_SCALE;

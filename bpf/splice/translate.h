@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "../clock.h"
 #include "../tcp.h"
 #include "splice.h"
 
@@ -14,6 +15,9 @@
 
 /* What splice_translate() returns where there is nothing to translate with. */
 #define SPLICE_LOST (-3)
+
+/* Milliseconds between two replays of the same: one lost segment makes many acknowledgements. */
+#define TRANSLATE_REPLAY_EVERY 50
 
 /* Is `a` behind `b`? */
 static __always_inline bool sequence_after(__u32 a, __u32 b)
@@ -54,7 +58,7 @@ static __always_inline __u32 translate_put(hook_context *context, __u32 transpor
 	__be32 word = bpf_htonl(to);
 	__u16 difference;
 
-	if (from == to || packet_store(context, transport + at, &word, sizeof(word)))
+	if (from == to || packet_patch(context, transport + at, &word, sizeof(word)))
 		return 0;
 	difference = csum_fold(translate_difference(bpf_htonl(from), word));
 	return at & 1 ? (__u16)(difference >> 8 | difference << 8) : difference;
@@ -110,7 +114,8 @@ static __noinline __u32 translate_early(const struct packet *packet, struct hf_s
 	if (splice->flags & HF_SPLICE_ACKNOWLEDGED && sequence_after(splice->acknowledged, acknowledgement)) {
 		/* The client does not send it again: a repeated acknowledgement asks us to. */
 		*again = !packet->payload_length && acknowledgement == splice->member_acknowledged &&
-			 !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST));
+			 clock_milliseconds() - splice->replayed_at > TRANSLATE_REPLAY_EVERY &&
+			 !(packet->tcp_flags & (TCP_FIN | TCP_RST));
 		if (!*again)
 			splice->member_acknowledged = acknowledgement;
 		return splice->acknowledged;

@@ -355,8 +355,7 @@ enum {
 	HF_SPLICE_SCALE = 4,        /* both sides of the client's half scale their windows */
 	HF_SPLICE_UNSCALE = 8,      /* the member does not scale: the client's windows are made plain */
 	HF_SPLICE_CLIENT_FIN = 16,  /* behind the early data */
-	HF_SPLICE_WAKE = 32,        /* nothing came for too long: the next packet, which the daemon makes, goes on */
-	HF_SPLICE_ACKNOWLEDGED = 64 /* the client was told that early data has arrived: it is ours to deliver */
+	HF_SPLICE_ACKNOWLEDGED = 32 /* the client was told that early data has arrived: it is ours to deliver */
 };
 
 /*
@@ -371,6 +370,7 @@ struct hf_splice {
 	__u32 state;               /* enum hf_splice_state */
 	__u32 busy;                /* somebody is working on what is not bound */
 	__u32 begun;               /* when the client had proved its address; seconds */
+	__u32 wake;                /* nothing came for too long: the next packet, which the daemon makes, goes on */
 	__u32 connecting_since;
 	__u32 member;
 	__u16 virtual_server;
@@ -399,10 +399,13 @@ struct hf_splice {
 	__u16 piece;        /* bytes of a full piece */
 	__u16 pieces;       /* that are stored */
 	__u32 charged;      /* to the client's share; bytes */
-	__u32 segments;     /* that brought early data */
-	__u32 rebinds;      /* after the first binding */
+	__u32 replayed_at;  /* milliseconds, nearly */
+	__u16 segments;     /* that brought early data */
+	__u16 strays;       /* segments of a member that talks about something else */
+	__u16 rebinds;      /* after the first binding */
+	__u16 pad;
 };
-HF_SIZE(hf_splice, 144);
+HF_SIZE(hf_splice, 152);
 
 /* early_data: what a client has sent before there was a member: pieces of the stream, from its first byte. */
 struct hf_early_key {
@@ -543,6 +546,12 @@ struct hf_places {
 	__u32 young;
 };
 HF_SIZE(hf_places, 8);
+
+/* early_shares: the address of a client; IPv6: the first 64 bits of it. */
+struct hf_share_key {
+	__u64 address[2];
+};
+HF_SIZE(hf_share_key, 16);
 
 /* syn_cookie_keys: one entry. The key of a span is chosen by a bit of its number (bpf/splice/syn_cookie.h). */
 struct hf_syn_cookie_keys {

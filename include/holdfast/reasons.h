@@ -41,13 +41,14 @@
 	REASON(early_beyond, drop, "data behind the longest head, before its connection was bound")                    \
 	REASON(early_corrupt, drop, "early data with a wrong TCP checksum")                                            \
 	REASON(opening_stray, drop, "a segment that has no place in a connection's opening")                           \
+	REASON(early_timeout, drop, "an opening whose first message did not come in time (early_data.timeout)")        \
+	REASON(connecting_timeout, drop, "an opening whose member did not answer")                                     \
+	REASON(neighbour_unknown, drop, "early data for a member whose neighbour was not known")                       \
 	REASON(splice_stray, drop, "a segment that acknowledges what its connection has not got")                      \
 	REASON(no_usable_member, reject, "no member of the pool may take the packet")                                  \
 	REASON(no_connection, reject, "a TCP segment in mid-stream that neither a session nor a hash can place")       \
 	REASON(splice_lost, reject, "one half of a spliced connection, whose state is gone")                           \
 	REASON(member_refused, reject, "the member refused a spliced connection")                                      \
-	REASON(member_in_other_talk, reject,                                                                           \
-	       "the member already talks to the client's address and port, about something else")                      \
 	REASON(connection_rebuilt, fallback, "a connection was found again through its session or hash")               \
 	REASON(connection_healed, fallback, "one direction of a connection had been evicted and was made again")       \
 	REASON(connection_expired, fallback, "a packet came after its connection's idle timeout: decided anew")        \
@@ -64,6 +65,8 @@
 	REASON(not_http1, fallback, "likewise, because the client does not speak HTTP/1 in the clear")                 \
 	REASON(head_over_limit, fallback, "likewise, because the head is longer than early_data.max_head")             \
 	REASON(server_first, fallback, "likewise, because the client sent nothing for server_first_wait")              \
+	REASON(member_in_other_talk, fallback,                                                                         \
+	       "the member already talks to the client's address and port, about something else: the client was asked") \
 	REASON(connecting_again, fallback, "a SYN to a member was repeated")                                           \
 	REASON(replayed_again, fallback, "early data was sent to its member once more")                                \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \

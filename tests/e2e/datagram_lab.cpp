@@ -32,10 +32,10 @@ std::vector<std::string> split(const std::string &line)
 	return fields;
 }
 
-void wait_for_port(const Lab &lab, const std::string &where, int port)
+void wait_for_port(const Lab &lab, const std::string &where, int port, const char *kind = "-lnuH")
 {
 	for (int i = 0; i < 500; i++) {
-		if (lab.run(where, "ss -lnuH").output.find(fmt::format(":{} ", port)) != std::string::npos)
+		if (lab.run(where, fmt::format("ss {}", kind)).output.find(fmt::format(":{} ", port)) != std::string::npos)
 			return;
 		std::this_thread::sleep_for(std::chrono::milliseconds(20));
 	}
@@ -63,21 +63,22 @@ std::map<std::string, long> read_sip_statistics(const std::string &file)
 	return numbers;
 }
 
-SipServers::SipServers(Lab &lab, bool ipv4) : lab_(lab)
+SipServers::SipServers(Lab &lab, bool ipv4, bool tcp) : lab_(lab)
 {
 	for (const int number : {1, 2, 3}) {
 		const std::string name = server_name(number), base = lab.directory() + "/sip-" + name;
 
 		lab.start(name,
-			  fmt::format("sipp -sf {}/tests/e2e/sip_server.xml -i {} -p 5060 -bind_local -key name {} "
-				      "-nostdin -skip_rlimit -default_behaviors all,-bye -deadcall_wait 5s "
+			  fmt::format("sipp -sf {}/tests/e2e/sip_server.xml -i {} -p 5060 -bind_local -t {} -key name "
+				      "{} -nostdin -skip_rlimit -default_behaviors all,-bye -deadcall_wait 5s "
 				      "-buff_size 4194304 -watchdog_interval 0 -trace_err -error_file {}.errors "
 				      "-trace_stat -stf {}.csv -fd 1",
-				      source_directory(), Lab::member_address(ipv4, number), name, base, base),
+				      source_directory(), Lab::member_address(ipv4, number), tcp ? "t1" : "u1", name, base,
+				      base),
 			  base + ".out");
 	}
 	for (const int number : {1, 2, 3})
-		wait_for_port(lab, server_name(number), 5060);
+		wait_for_port(lab, server_name(number), 5060, tcp ? "-lntH" : "-lnuH");
 }
 
 std::map<std::string, long> SipServers::column(const std::string &name) const
@@ -104,18 +105,18 @@ long SipServers::sum(const std::string &name) const
 	return total;
 }
 
-std::map<std::string, long> make_sip_calls(const Lab &lab, bool ipv4, int calls, int rate, int client)
+std::map<std::string, long> make_sip_calls(const Lab &lab, bool ipv4, int calls, int rate, int client, bool tcp)
 {
 	static int runs = 0;
 	const std::string base = fmt::format("{}/calls-{}", lab.directory(), ++runs);
 	const Ran ran =
 		lab.run("client",
-			fmt::format("timeout 120 sipp -sf {}/tests/e2e/sip_client.xml {}:5060 -i {} -bind_local -t un "
+			fmt::format("timeout 120 sipp -sf {}/tests/e2e/sip_client.xml {}:5060 -i {} -bind_local -t {} "
 				    "-r {} -m {} -nostdin -max_socket 15000 -skip_rlimit -default_behaviors all,-bye "
 				    "-deadcall_wait 2s -buff_size 4194304 -watchdog_interval 0 -recv_timeout 20s "
 				    "-trace_err -error_file {}.errors -trace_stat -stf {}.csv -fd 1",
-				    source_directory(), Lab::vip_url(ipv4), Lab::client_address(ipv4, client), rate,
-				    calls, base, base));
+				    source_directory(), Lab::vip_url(ipv4), Lab::client_address(ipv4, client),
+				    tcp ? "tn" : "un", rate, calls, base, base));
 	std::map<std::string, long> numbers = read_sip_statistics(base + ".csv");
 
 	numbers["status"] = ran.status;

@@ -19,7 +19,7 @@ class SipServers
 {
 public:
 	// One on each of the three servers, on port 5060.
-	SipServers(Lab &lab, bool ipv4);
+	SipServers(Lab &lab, bool ipv4, bool tcp = false);
 
 	// Of one column, by server, as of the last second.
 	std::map<std::string, long> column(const std::string &name) const;
@@ -30,8 +30,9 @@ private:
 };
 
 // Runs `calls` calls to the virtual address, each of whose requests has a port of
-// its own. Returns sipp's numbers, with "status", its exit status.
-std::map<std::string, long> make_sip_calls(const Lab &lab, bool ipv4, int calls, int rate, int client = 1);
+// its own (over TCP: each call a connection). Returns sipp's numbers, with "status", its exit status.
+std::map<std::string, long> make_sip_calls(const Lab &lab, bool ipv4, int calls, int rate, int client = 1,
+					   bool tcp = false);
 
 class RadiusServers
 {

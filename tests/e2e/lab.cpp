@@ -287,6 +287,52 @@ std::string Lab::ask_udp(bool ipv4, int client, int port, int source_port, const
 	return answer;
 }
 
+namespace
+{
+
+std::string exchange_stream(const Endpoint &from, const Endpoint &to, const std::string &bytes, bool to_the_end)
+{
+	const int fd = ::socket(from.storage.ss_family, SOCK_STREAM, 0);
+	const timeval patience{static_cast<time_t>(3 * slowness()), 0};
+	std::string answer;
+	char buffer[4096];
+
+	::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (::bind(fd, from.get(), from.length) == 0 && ::connect(fd, to.get(), to.length) == 0 &&
+	    ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size())) {
+		while (to_the_end || answer.find('\n') == std::string::npos) {
+			const ssize_t length = ::recv(fd, buffer, sizeof(buffer), 0);
+
+			if (length <= 0)
+				break;
+			answer.append(buffer, static_cast<size_t>(length));
+		}
+	}
+	::close(fd);
+	if (!to_the_end)
+		return answer.substr(0, answer.find('\n'));
+	while (!answer.empty() && answer.back() == '\n')
+		answer.pop_back();
+	return answer.substr(answer.rfind('\n') + 1);
+}
+
+} // namespace
+
+std::string Lab::ask_stream(bool ipv4, int client, int port, const std::string &bytes, bool to_the_end) const
+{
+	std::string answer;
+
+	std::thread([&] {
+		const int fd = ::open(fmt::format("/run/netns/{}-client", prefix_).c_str(), O_RDONLY);
+
+		if (::setns(fd, CLONE_NEWNET) == 0)
+			answer = exchange_stream(Endpoint(ipv4, client_address(ipv4, client), 0),
+						 Endpoint(ipv4, vip(ipv4), port), bytes, to_the_end);
+		::close(fd);
+	}).join();
+	return answer;
+}
+
 std::string Lab::echo_hash(bool ipv4, int client, int port, const std::string &file) const
 {
 	const char *family = ipv4 ? "TCP4" : "TCP6";
@@ -304,12 +350,18 @@ void Lab::start_services()
 		const std::string where = fmt::format("rs{}", number);
 
 		start(where, "socat -b 65536 TCP6-LISTEN:9000,ipv6only=0,fork,reuseaddr EXEC:cat");
+		for (const int port : {3389, 8583})
+			start(where, fmt::format("socat TCP6-LISTEN:{},ipv6only=0,fork,reuseaddr,backlog=128 "
+						 "SYSTEM:\"echo {}; cat >/dev/null\"",
+						 port, where));
 		children_.push_back(start_name_service(fmt::format("/run/netns/{}-{}", prefix_, where), where));
 	}
 	for (const int number : {1, 2, 3}) {
 		const std::string where = fmt::format("rs{}", number);
 
-		for (int i = 0; i < 100 && run(where, "ss -ltnuH").output.find(":9000") == std::string::npos; i++)
+		for (int i = 0; i < 100 && (run(where, "ss -ltnuH").output.find(":9000") == std::string::npos ||
+					run(where, "ss -ltnuH").output.find(":8583") == std::string::npos);
+		     i++)
 			std::this_thread::sleep_for(std::chrono::milliseconds(20));
 	}
 }
@@ -321,7 +373,7 @@ std::string Lab::base_config(const std::string &mode, int members)
 				       mode, mode);
 
 	for (const auto &[name, port] :
-	     {std::pair("web", 8080), {"echo", 9000}, {"name", 5353}, {"sip", 5060}, {"radius", 0}}) {
+	     {std::pair("web", 8080), {"echo", 9000}, {"name", 5353}, {"sip", 5060}, {"desk", 3389}, {"cards", 8583}, {"radius", 0}}) {
 		for (const bool ipv4 : {true, false}) {
 			yaml += fmt::format("  - name: {}{}\n    members:\n", name, ipv4 ? 4 : 6);
 			for (int i = 1; i <= members; i++)

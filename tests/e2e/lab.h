@@ -49,10 +49,14 @@ public:
 	// Which server answers a new connection (of HTTP, UDP) of a client; "" if none does.
 	std::string ask_tcp(bool ipv4, int client, int port = 80) const;
 	std::string ask_udp(bool ipv4, int client, int port, int source_port, const std::string &text = "who") const;
+	// The first line that a server sends to a new connection of a client that begins with
+	// `bytes`; its last one, where it ends by itself. "" if there is none.
+	std::string ask_stream(bool ipv4, int client, int port, const std::string &bytes, bool to_the_end = false) const;
 	// Sends `file` through the echo service and returns what came back, as SHA-256.
 	std::string echo_hash(bool ipv4, int client, int port, const std::string &file) const;
 
-	// Services on every server beside nginx: TCP echo on 9000, a UDP name service on 5353.
+	// Services on every server beside nginx: TCP echo on 9000, a UDP name service on 5353; on
+	// TCP ports 3389 and 8583 one that says its name at once, and takes whatever comes.
 	void start_services();
 
 	static std::string client_address(bool ipv4, int client);
@@ -60,8 +64,8 @@ public:
 	static std::string vip_url(bool ipv4) { return ipv4 ? "192.0.2.10" : "[2001:db8::10]"; }
 	static std::string member_address(bool ipv4, int number);
 
-	// The lab's pools (web4 and web6: nginx; echo4/6; name4/6; sip4/6; radius4/6, whose
-	// members have no port) and interfaces, in `mode`.
+	// The lab's pools (web4 and web6: nginx; echo4/6; name4/6; sip4/6; desk4/6; cards4/6;
+	// radius4/6, whose members have no port) and interfaces, in `mode`.
 	static std::string base_config(const std::string &mode, int members = 3);
 
 	const std::string &directory() const { return directory_; }

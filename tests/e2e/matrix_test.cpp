@@ -61,17 +61,20 @@ protected:
 		std::string yaml = Lab::base_config(one.hook);
 
 		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}{}}}\nvirtual_servers:\n", word(one.rule),
-				    one.rule == HF_RULE_RADIUS_ATTRIBUTE
-					    ? ", match_across: true, attributes: [{type: User-Name}]"
-					    : "");
-		const bool datagrams = reads_datagrams(one.rule);
+				    settings(one.rule));
 		for (const auto &[name, pool, port, protocol] : {std::tuple("web", "web", 80, "tcp"),
 								 {"echo", "echo", 9000, "tcp"},
+								 {"desk", "desk", 3389, "tcp"},
+								 {"cards", "cards", 8583, "tcp"},
+								 {"calls", "sip", 5060, "tcp"},
 								 {"name", "name", 5353, "udp"},
 								 {"sip", "sip", 5060, "udp"},
 								 {"auth", "radius", 1812, "udp"},
 								 {"acct", "radius", 1813, "udp"}}) {
-			const bool ruled = datagrams ? port == 5060 || port == 1812 || port == 1813 : port != 5060;
+			const auto transport = std::string(protocol) == "tcp" ? HF_PROTOCOL_TCP : HF_PROTOCOL_UDP;
+			// Datagrams of another protocol than the rule's are no test of it.
+			const bool ruled = serves(one.rule, transport) &&
+					   (!reads_datagrams(one.rule) || transport == HF_PROTOCOL_TCP || port != 5353);
 
 			yaml += fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: {}, forwarding: {}, "
 					    "pool: {}{}{}}}\n",
@@ -80,7 +83,52 @@ protected:
 		}
 		return yaml;
 	}
+
+	static std::string settings(hf_rule_type type)
+	{
+		switch (type) {
+		case HF_RULE_RADIUS_ATTRIBUTE:
+			return ", match_across: true, attributes: [{type: User-Name}]";
+		case HF_RULE_HTTP_HEADER_HASH:
+			return ", keyword: X-Key";
+		case HF_RULE_HTTP_REQUEST_HASH:
+			return ", keyword: uid";
+		case HF_RULE_COOKIE_HASH:
+			return ", keyword: sid";
+		case HF_RULE_ISO8583_BITMAP:
+			return ", fields: [41, 42]";
+		default:
+			return "";
+		}
+	}
 };
+
+// The first message of a stream, with a key that stands for `number`, as the rule's protocol has it.
+std::string first_message(hf_rule_type type, int number)
+{
+	const std::string key = fmt::format("{:04}", number);
+
+	switch (type) {
+	case HF_RULE_RDP_COOKIE: {
+		const std::string cookie = "Cookie: mstshash=user" + key + "\r\n";
+		const size_t size = 11 + cookie.size() + 8;
+
+		return std::string("\x03\0\0", 3) + static_cast<char>(size) + static_cast<char>(size - 5) +
+		       std::string("\xe0\0\0\0\0\0", 6) + cookie + std::string("\x01\0\x08\0\x03\0\0\0", 8);
+	}
+	case HF_RULE_ISO8583_BITMAP: {
+		const std::string body =
+			std::string("0200\x20\x20\0\0\0\xc0\0\0", 12) + "000000" "000042" "TERM" + key + "MERCHANT0000001";
+
+		return std::string{0, static_cast<char>(body.size())} + body;
+	}
+	case HF_RULE_SIP_CALL_ID:
+		return "OPTIONS sip:a@example.com SIP/2.0\r\nVia: SIP/2.0/TCP h\r\nCall-ID: " + key + "@h\r\n\r\n";
+	default:
+		return "GET /?a=1&uid=" + key + " HTTP/1.1\r\nHost: h\r\nX-Key: " + key + "\r\nCookie: a=1; sid=" + key +
+		       "\r\nConnection: close\r\n\r\n";
+	}
+}
 
 INSTANTIATE_TEST_SUITE_P(EndToEnd, Matrix, testing::ValuesIn(legal_combinations()), combination_name);
 
@@ -138,6 +186,43 @@ void expect_dialogs_stay(Lab &lab, const Combination &one, int, int)
 		EXPECT_GT(invites, 0) << name;
 }
 
+// The same over TCP, each call a connection.
+void expect_calls_stay(Lab &lab, const Combination &one, int, int)
+{
+	constexpr int calls = 60;
+
+	expect_dialogs_stay(lab, one, 0, 0);
+	const SipServers servers(lab, one.ipv4, true);
+	const auto numbers = make_sip_calls(lab, one.ipv4, calls, 60, 1, true);
+
+	EXPECT_EQ(numbers.at("status"), 0);
+	EXPECT_EQ(numbers.at("SuccessfulCall(C)"), calls);
+	EXPECT_EQ(servers.sum("orphans"), 0);
+	for (const auto &[name, invites] : servers.column("invites"))
+		EXPECT_GT(invites, 0) << name;
+}
+
+// A key of a stream's first message leads to one server, from whatever client and port.
+void expect_keys_stay(Lab &lab, const Combination &one, int clients, int rounds)
+{
+	const bool http = one.rule != HF_RULE_RDP_COOKIE && one.rule != HF_RULE_ISO8583_BITMAP;
+	const int port = http ? 80 : one.rule == HF_RULE_RDP_COOKIE ? 3389 : 8583;
+	std::map<int, std::string> servers;
+	std::set<std::string> used;
+
+	for (int round = 0; round < rounds; round++) {
+		for (int key = 1; key <= 12; key++) {
+			const std::string server = lab.ask_stream(one.ipv4, 1 + (key + round) % clients, port,
+								  first_message(one.rule, key), http);
+
+			ASSERT_TRUE(server.starts_with("rs")) << "key " << key << ": " << server;
+			ASSERT_EQ(servers.emplace(key, server).first->second, server) << "key " << key;
+			used.insert(server);
+		}
+	}
+	EXPECT_GE(used.size(), 2U);
+}
+
 // Real RADIUS: users of one source port, each with one server, also for accounting.
 void expect_users_stay(Lab &lab, const Combination &one, int, int)
 {
@@ -161,8 +246,10 @@ void expect_users_stay(Lab &lab, const Combination &one, int, int)
 
 const std::map<hf_rule_type, std::function<void(Lab &, const Combination &, int, int)>> scenarios = {
 	{HF_RULE_SOURCE_ADDRESS, expect_clients_stay},         {HF_RULE_SOURCE_ADDRESS_HASH, expect_clients_stay},
-	{HF_RULE_SOURCE_ADDRESS_PORT_HASH, expect_ports_stay}, {HF_RULE_SIP_CALL_ID, expect_dialogs_stay},
-	{HF_RULE_RADIUS_ATTRIBUTE, expect_users_stay},
+	{HF_RULE_SOURCE_ADDRESS_PORT_HASH, expect_ports_stay}, {HF_RULE_SIP_CALL_ID, expect_calls_stay},
+	{HF_RULE_RADIUS_ATTRIBUTE, expect_users_stay},         {HF_RULE_HTTP_HEADER_HASH, expect_keys_stay},
+	{HF_RULE_HTTP_REQUEST_HASH, expect_keys_stay},         {HF_RULE_COOKIE_HASH, expect_keys_stay},
+	{HF_RULE_RDP_COOKIE, expect_keys_stay},                {HF_RULE_ISO8583_BITMAP, expect_keys_stay},
 };
 
 TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)
@@ -182,6 +269,8 @@ TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)
 	const std::string file = lab.directory() + "/payload";
 	const Payload payload(10 * 1024 * 1024);
 	std::ofstream(file, std::ios::binary)
+		<< (reads_streams(one.rule) ? first_message(one.rule, 1) : "");
+	std::ofstream(file, std::ios::binary | std::ios::app)
 		.write(reinterpret_cast<const char *>(payload.bytes.data()),
 		       static_cast<std::streamsize>(payload.bytes.size()));
 	EXPECT_EQ(lab.echo_hash(one.ipv4, 1, 9000, file), shell("sha256sum " + file).output.substr(0, 64))

@@ -112,7 +112,7 @@ private:
 	Names server_names_;
 	// Beside config_.virtual_servers: the places of what is checked at the end.
 	struct ServerPlaces {
-		Place pool, persistence, port;
+		Place pool, persistence, port, server_first_wait;
 		bool has_pool, has_persistence, has_protocol;
 	};
 	std::vector<ServerPlaces> places_;
@@ -241,6 +241,12 @@ void Parser::read_early_data(ObjectReader &reader)
 	number("max_bytes_per_client", config_.early_data.max_bytes_per_client, HF_EARLY_CLIENT_BYTES_MIN,
 	       HF_EARLY_CLIENT_BYTES_MAX);
 	number("timeout", config_.early_data.timeout, HF_EARLY_TIMEOUT_MIN, HF_EARLY_TIMEOUT_MAX);
+	// A head of the greatest length has to fit into its client's share, in whole pieces.
+	const uint32_t least = (config_.early_data.max_head / HF_PIECE_SHORTEST + 2) * HF_PIECE_BYTES + HF_OPENING_BYTES;
+	if (config_.early_data.max_bytes_per_client < least)
+		reader.error("max_bytes_per_client",
+			     fmt::format("{} is too little for a head of max_head: {}; allowed: at least {}",
+					 config_.early_data.max_bytes_per_client, config_.early_data.max_head, least));
 }
 
 // `auto`, or what is known of the members.
@@ -328,8 +334,9 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	read_opening(reader, server);
 	reader.unavailable({"source_addresses", "x_forwarded_for", "proxy_protocol", "new_sessions_per_second",
 			    "own_addresses"});
-	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"), reader.has("pool"),
-			   reader.has("persistence"), protocol.has_value()});
+	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"),
+			   reader.place("server_first_wait"), reader.has("pool"), reader.has("persistence"),
+			   protocol.has_value()});
 	config_.virtual_servers.push_back(server);
 }
 
@@ -432,6 +439,14 @@ Config Parser::parse(const YAML::Node &root)
 	reader.each("persistence", [&](ObjectReader &object) { read_rule(object); });
 	reader.each("virtual_servers", [&](ObjectReader &object) { read_virtual_server(object); });
 	reader.object("early_data", [&](ObjectReader &object) { read_early_data(object); });
+	for (size_t i = 0; i < config_.virtual_servers.size(); i++) {
+		const VirtualServer &server = config_.virtual_servers[i];
+
+		if (server.server_first_wait >= config_.early_data.timeout)
+			report(errors_, places_[i].server_first_wait,
+			       fmt::format("{} s; allowed: less than early_data.timeout, {} s", server.server_first_wait,
+					   config_.early_data.timeout));
+	}
 	reader.unavailable({"health_checks", "state", "metrics"});
 	check_references();
 	check_overlaps();

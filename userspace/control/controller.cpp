@@ -383,6 +383,31 @@ void Controller::sample()
 	if (!attachments_.empty())
 		wake_splices(*maps_, attachments_.front().index);
 	renew_cookie_key();
+	limit_segments();
+}
+
+// Clients are offered no longer segments than the ways to all of a pool's members take.
+void Controller::limit_segments()
+{
+	for (const Pool &pool : config_.pools) {
+		const uint32_t id = ids_.pools.find(pool.name);
+		uint32_t least = 0;
+
+		if (!id)
+			continue;
+		for (const Member &member : pool.members) {
+			const uint32_t member_id = ids_.members.find(member_key(pool.name, member.name));
+			const hf_next_hop hop = maps_->next_hops.get(maps_->members.get(member_id).next_hop);
+			const uint32_t headers = member.address.is_ipv4() ? 40 : 60;
+
+			if (hop.interface && hop.mtu > headers && hop.mtu <= UINT16_MAX)
+				least = least ? std::min(least, hop.mtu - headers) : hop.mtu - headers;
+		}
+		std::atomic_ref<uint16_t> mss(maps_->pools.live(id)->mss);
+		// What was learnt from the members themselves may be less.
+		if (least && (!mss || mss > least))
+			mss = static_cast<uint16_t>(least);
+	}
 }
 
 // Once in each epoch of the SYN cookies, the key of the next one: when no cookie of

@@ -111,6 +111,7 @@ private:
 	Ids ids_from_maps() const;
 	void attach_again();
 	void renew_cookie_key();
+	void limit_segments();
 	std::string applied_path() const { return state_.path() + "/applied.yaml"; }
 	Result<void> attach(const Config &config);
 	void sample(Samples &samples, const IdTable &ids, const CounterArray<hf_traffic> &counters) const;
