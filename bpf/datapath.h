@@ -153,7 +153,7 @@ static __always_inline int datapath_continue(hook_context *context, const struct
 			    !(connection->flags & (HF_CONNECTION_PER_DATAGRAM | HF_CONNECTION_SPLICED))))
 		return CONTINUE;
 	if (connection->flags & HF_CONNECTION_SPLICED) {
-		if (likely(connection->last_seen == now && connection->state < HF_CONNECTION_COLLECTING &&
+		if (likely(connection->last_seen == now && connection->state < HF_CONNECTION_CLOSED &&
 			   !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))))
 			return CONTINUE;
 		if (connection->state >= HF_CONNECTION_COLLECTING && !connection_expired(connection, now))

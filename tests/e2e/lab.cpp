@@ -81,6 +81,7 @@ Lab::~Lab()
 	while (!children_.empty())
 		stop(children_.back(), SIGKILL);
 	run("balancer", fmt::format("{} --detach --pin-dir {}", program("holdfastd"), pins_));
+	shell(fmt::format("rm -rf /sys/fs/bpf/{}-*", prefix_));
 	shell(fmt::format("bash -c 'lab_prefix={} lab_directory={}; . {}/scripts/lab; lab_down'", prefix_, directory_,
 			  source_directory()));
 }
@@ -364,6 +365,27 @@ void Lab::start_services()
 		     i++)
 			std::this_thread::sleep_for(std::chrono::milliseconds(20));
 	}
+}
+
+void Lab::make_wire_bad(const std::string &where, const std::string &interface, int per_mille) const
+{
+	const std::string pin = fmt::format("/sys/fs/bpf/{}-{}-{}", prefix_, where, interface);
+	// The filter comes before any other on the interface, and stays: only its number changes.
+	const Ran ran = shell(fmt::format(
+		"set -e; if [ ! -e {0} ]; then mkdir -p {0}; bpftool prog loadall {1} {0} pinmaps {0}; {2} || :; {3}; fi; "
+		"bpftool map update pinned {0}/per_mille key 0 0 0 0 value {4} {5} 0 0",
+		pin, program("../tests/e2e/bad_wire.bpf.o"),
+		in(where, fmt::format("tc qdisc add dev {} clsact 2>/dev/null", interface)),
+		in(where, fmt::format("tc filter add dev {} ingress pref 1 bpf da object-pinned {}/bad_wire", interface, pin)),
+		per_mille & 255, per_mille >> 8));
+
+	if (ran.status != 0)
+		throw std::runtime_error("make_wire_bad: " + ran.output);
+}
+
+void Lab::move_interface(const std::string &from, const std::string &interface, const std::string &to) const
+{
+	shell(in(from, fmt::format("ip link set {} netns /run/netns/{}-{}", interface, prefix_, to)));
 }
 
 std::string Lab::base_config(const std::string &mode, int members)

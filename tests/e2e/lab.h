@@ -59,6 +59,10 @@ public:
 	// TCP ports 3389 and 8583 one that says its name at once, and takes whatever comes.
 	void start_services();
 
+	// What comes in by an interface is lost, doubled and reordered: each, so many of a thousand packets.
+	void make_wire_bad(const std::string &where, const std::string &interface, int per_mille) const;
+	void move_interface(const std::string &from, const std::string &interface, const std::string &to) const;
+
 	static std::string client_address(bool ipv4, int client);
 	static std::string vip(bool ipv4) { return ipv4 ? "192.0.2.10" : "2001:db8::10"; }
 	static std::string vip_url(bool ipv4) { return ipv4 ? "192.0.2.10" : "[2001:db8::10]"; }

@@ -146,6 +146,9 @@ void Testbed::reset()
 		maps->member_counters.clear(id);
 		maps->member_connections.set(id, 0);
 		maps->next_hops.set(id, {});
+		// What was learnt from the members of an earlier test.
+		maps->pools.live(id)->mss = 0;
+		maps->pools.live(id)->tcp_lacking = 0;
 	}
 	expect(maps->next_hop_index.each([&](const hf_next_hop_key &one, const uint32_t &) {
 		known.push_back(one);

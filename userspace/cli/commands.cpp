@@ -31,6 +31,8 @@ struct Arguments {
 	bool all = false;
 	std::string virtual_server, rule, member, client;
 	std::vector<std::string> key;
+	std::vector<std::string> cookies, headers; // of a request to be explained
+	std::string url;
 	uint64_t limit = 1000;
 	uint32_t weight = 0;
 	std::string pin_directory = "/sys/fs/bpf/holdfast";
@@ -89,6 +91,18 @@ std::string key_text(const Arguments &arguments)
 	return text;
 }
 
+// The head of the request that --url, --header and --cookie describe.
+std::string request_head(const Arguments &arguments)
+{
+	std::string head = fmt::format("GET {} HTTP/1.1\r\n", arguments.url.empty() ? "/" : arguments.url), cookies;
+
+	for (const std::string &header : arguments.headers)
+		head += header + "\r\n";
+	for (const std::string &cookie : arguments.cookies)
+		cookies += (cookies.empty() ? "" : "; ") + cookie;
+	return head + (cookies.empty() ? "" : "Cookie: " + cookies + "\r\n") + "\r\n";
+}
+
 // Hexadecimal digits, with white space wherever a person puts it.
 int explain(const Arguments &arguments)
 {
@@ -108,9 +122,11 @@ int explain(const Arguments &arguments)
 				fmt::format("{}: hexadecimal digits, two for each byte, are expected", arguments.file));
 			return failed;
 		}
-		// No more than this is looked at, however long the datagram is.
+		// No more than this is looked at, however long the message is.
 		target +=
 			fmt::format("&length={}&message={}", text->size() / 2, text->substr(0, 2UL * HF_MESSAGE_BYTES));
+	} else if (!arguments.cookies.empty() || !arguments.headers.empty() || !arguments.url.empty()) {
+		target += "&message=" + hex(request_head(arguments));
 	}
 	return show(arguments, target, print_explanation);
 }
@@ -359,8 +375,15 @@ private:
 			->required();
 		command->add_option("--client", arguments_.client, "ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT")
 			->required();
-		command->add_option("--hex", arguments_.file,
-				    "a file with the datagram's payload in hexadecimal digits, for rules that read it");
+		CLI::Option *file = command->add_option("--hex", arguments_.file,
+							"a file with a datagram's payload, or the first bytes of a "
+							"stream, in hexadecimal digits");
+		command->add_option("--cookie", arguments_.cookies, "NAME=VALUE, of a request; may be repeated")
+			->excludes(file);
+		command->add_option("--header", arguments_.headers, "NAME:VALUE, of a request; may be repeated")
+			->excludes(file);
+		command->add_option("--url", arguments_.url, "path and query of a request, as in /a?uid=42")
+			->excludes(file);
 	}
 
 	void add_sessions()

@@ -92,7 +92,9 @@ private:
 	bool by_session(const std::vector<hf_session_key> &keys);
 	bool by_socket();
 	bool by_hash(uint64_t hash);
-	void by_method();
+	void by_method(bool in_turn = false);
+	void by_endpoint(const MessageKeys &message);
+	bool by_message_hash();
 	uint64_t source_hash(bool with_port) const;
 	DigestKeys digest_keys() const;
 
@@ -102,6 +104,8 @@ private:
 	const Client client_;
 	const Question &question_;
 	bool answer_ = false; // the message answers a request of the other side
+	hf_parser_outcome outcome_ = HF_PARSER_NONE;
+	std::vector<SessionKey> digests_; // of the message
 	const Rule *rule_;
 	uint32_t id_, pool_, now_;
 	uint32_t member_ = 0;
@@ -201,20 +205,27 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 			read_message(*question_.message, question_.length, *rule_, digest_keys());
 		const char *const outcomes[] = {"the message has no key", "", "the key lies beyond what is looked at",
 						"the message is malformed, so it has no key",
-						"looking for the key took more steps than are allowed"};
+						"looking for the key took more steps than are allowed",
+						"it is another protocol, so it has no key",
+						"the message names a member by its address"};
 
 		found = message.keys;
 		for (const std::string &readable : message.readable)
 			say(fmt::format("the message's key: {}", readable));
 		if (message.outcome != HF_PARSER_KEYS)
 			say(outcomes[message.outcome]);
+		outcome_ = message.outcome;
+		if (outcome_ == HF_PARSER_MEMBER)
+			by_endpoint(message);
 		answer_ = message.answer;
-		if (answer_)
+		if (answer_ && server_.protocol == HF_PROTOCOL_UDP)
 			say("it answers a request of the server: without a session it follows its socket's connection");
 	} else {
-		return Error(fmt::format("rule '{}' of type {} reads datagrams: give one (--hex FILE)", rule_->name,
-					 word(rule_->type)));
+		return Error(fmt::format("rule '{}' of type {} reads messages: give one (--hex FILE{})", rule_->name,
+					 word(rule_->type),
+					 keeps_table(rule_->type) ? "" : ", or --cookie, --header, --url"));
 	}
+	digests_ = found;
 	for (const SessionKey &bytes : found) {
 		hf_session_key key{};
 
@@ -338,11 +349,40 @@ bool Explanation::by_hash(uint64_t hash)
 	return false;
 }
 
-void Explanation::by_method()
+// As bind_named() of the data path.
+void Explanation::by_endpoint(const MessageKeys &message)
+{
+	auto found = maps_.pool_endpoints.find(encode_endpoint(pool_, message.address, message.port));
+
+	if (!found && message.port >= server_.first_port && message.port <= server_.last_port)
+		found = maps_.pool_endpoints.find(encode_endpoint(pool_, message.address, 0));
+	const std::string what = endpoint_text(message.address, message.port);
+	const std::string why = found ? refusal(*found, true, false) : "no member of the pool has that address";
+	if (why.empty()) {
+		say(fmt::format("{} is {}", what, name(*found)));
+		decide(*found, "message");
+	} else {
+		say(fmt::format("{}: {}", what, why));
+	}
+}
+
+// As bind_by_keys() of the data path.
+bool Explanation::by_message_hash()
+{
+	uint64_t hash = 0;
+
+	if (outcome_ != HF_PARSER_KEYS || digests_.empty())
+		return false;
+	std::memcpy(&hash, digests_[0].data(), sizeof(hash));
+	return by_hash(hash);
+}
+
+// `in_turn`: whatever the configured method is.
+void Explanation::by_method(bool in_turn)
 {
 	std::string takers;
 
-	if (server_.method == HF_METHOD_SOURCE_HASH) {
+	if (server_.method == HF_METHOD_SOURCE_HASH && !in_turn) {
 		say("the balancing method, source-hash, decides");
 		by_hash(source_hash(false));
 		return;
@@ -377,12 +417,22 @@ Result<json> Explanation::answer()
 			rule_ ? fmt::format("{} ({})", rule_->name, word(rule_->type)) : "none", server_.pool));
 	if (!datagrams)
 		decided = by_connection();
-	if (!decided && rule_ && keeps_table(rule_->type)) {
+	const bool stream = rule_ && server_.protocol == HF_PROTOCOL_TCP && reads_streams(rule_->type);
+	bool in_turn = false;
+	if (!decided && stream && server_.server_first) {
+		say("the server speaks first: nothing of the stream is waited for");
+	} else if (!decided && stream && !keeps_table(rule_->type)) {
+		if (auto keys = this->keys(); !keys)
+			return keys.error();
+		decided = by_message_hash();
+		in_turn = !decided && rule_->type == HF_RULE_COOKIE_HASH && !rule_->keyword.empty() &&
+			  outcome_ == HF_PARSER_NONE;
+	} else if (!decided && rule_ && keeps_table(rule_->type)) {
 		auto keys = this->keys();
 
 		if (!keys)
 			return keys.error();
-		decided = by_session(*keys);
+		decided = member_ || by_session(*keys);
 		if (!decided && datagrams && (keys->empty() || answer_))
 			decided = by_connection() || by_socket();
 	} else if (!decided && rule_) {
@@ -395,7 +445,7 @@ Result<json> Explanation::answer()
 		decided = true;
 	}
 	if (!decided)
-		by_method();
+		by_method(in_turn);
 	return json{{"virtual_server", server_.name},
 		    {"rule", rule_ ? json(rule_->name) : json(nullptr)},
 		    {"client", client_.port ? endpoint_text(client_.address, client_.port) : client_.address.text()},

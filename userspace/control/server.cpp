@@ -62,7 +62,7 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::thread_pool &walkers,
 		for (;;) {
 			http::request_parser<http::string_body> parser;
 
-			parser.header_limit(32768); // a datagram to be explained is in the target
+			parser.header_limit(131072); // a message to be explained is in the target, twice as long
 			stream.expires_after(patience);
 			co_await http::async_read_header(stream, buffer, parser, asio::use_awaitable);
 			parser.body_limit(parser.get().method() == http::verb::put ? most_config : most_body);

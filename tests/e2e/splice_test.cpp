@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: GPL-2.0
+// The splice engine with real clients and servers: what arrives is what was sent,
+// whatever happens on the way.
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <fmt/format.h>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <map>
+#include <set>
+#include <sys/stat.h>
+#include <thread>
+
+#include "e2e/lab.h"
+#include "holdfast/limits.h"
+#include "support/packet.h"
+
+namespace holdfast::test
+{
+namespace
+{
+
+struct Place {
+	bool ipv4;
+	std::string hook;
+};
+
+std::string place_name(const testing::TestParamInfo<Place> &info)
+{
+	std::string name = fmt::format("{}_{}", info.param.ipv4 ? "ipv4" : "ipv6", info.param.hook);
+
+	std::replace(name.begin(), name.end(), '-', '_');
+	return name;
+}
+
+const Place places[] = {{true, "xdp"}, {true, "tc"}, {true, "xdp-generic"}, {false, "xdp"}, {false, "tc"},
+			{false, "xdp-generic"}};
+
+class Splice : public testing::TestWithParam<Place>
+{
+protected:
+	bool ipv4() const { return GetParam().ipv4; }
+
+	// Virtual servers with a rule that reads cookies: nginx on 80, echo on 9000; more in `servers`.
+	std::string config(const std::string &servers = "", const std::string &top = "") const
+	{
+		std::string yaml = Lab::base_config(GetParam().hook) + top +
+				   "persistence:\n  - {name: rule, type: cookie-hash, keyword: sid}\nvirtual_servers:\n";
+
+		for (const auto &[name, pool, port] : {std::tuple("web", "web", 80), {"echo", "echo", 9000}})
+			yaml += server(name, port, pool, "persistence: rule");
+		return yaml + servers;
+	}
+
+	std::string server(const std::string &name, int port, const std::string &pool, const std::string &more) const
+	{
+		return fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: tcp, forwarding: dnat, pool: {}{}, {}}}\n",
+				   name, Lab::vip(ipv4()), port, pool, ipv4() ? 4 : 6, more);
+	}
+
+	std::string url(const std::string &path = "/") const { return "http://" + Lab::vip_url(ipv4()) + path; }
+
+	// What curl prints, with a cookie.
+	Ran curl(const Lab &lab, const std::string &cookie, const std::string &more = "", int client = 1) const
+	{
+		return lab.run("client", fmt::format("curl -sS --max-time 60 -H 'Cookie: sid={}' --interface {} {} {}", cookie,
+						     Lab::client_address(ipv4(), client), more,
+						     more.find("http://") == std::string::npos ? url() : ""));
+	}
+
+	// A request head, and `size` bytes behind it, through the echo service and back: whole?
+	void expect_echo(const Lab &lab, size_t size, uint8_t seed) const
+	{
+		const std::string file = fmt::format("{}/echo-{}", lab.directory(), size);
+		const Payload payload(size, seed);
+
+		std::ofstream(file, std::ios::binary)
+			<< "POST / HTTP/1.1\r\nHost: h\r\nCookie: sid=" << size << "\r\n\r\n"
+			<< std::string(payload.bytes.begin(), payload.bytes.end());
+		EXPECT_EQ(lab.echo_hash(ipv4(), 1, 9000, file), shell("sha256sum " + file).output.substr(0, 64))
+			<< size << " bytes there and back";
+		shell("rm " + file);
+	}
+
+	// nginx has a file of `size` bytes under /files; its SHA-256.
+	static std::string make_file(const Lab &lab, size_t size)
+	{
+		const std::string file = fmt::format("{}/files/{}", lab.directory(), size);
+
+		shell(fmt::format("mkdir -p {}/files; chmod 755 {} {}/files; head -c {} /dev/urandom > {}; chmod 644 {}",
+				  lab.directory(), lab.directory(), lab.directory(), size, file, file));
+		return shell("sha256sum " + file).output.substr(0, 64);
+	}
+
+	std::string fetch_hash(const Lab &lab, size_t size, const std::string &more = "") const
+	{
+		return lab
+			.run("client", fmt::format("sh -c \"curl -sS --max-time 100 -H 'Cookie: sid=f' {} {} | sha256sum\"",
+						   more, url(fmt::format("/files/{}", size))))
+			.output.substr(0, 64);
+	}
+
+	static uint64_t counter(const Lab &lab, const std::string &reason)
+	{
+		const auto counters = lab.query("show counters --all");
+
+		for (const auto &one : counters["counters"]) {
+			if (one["reason"] == reason)
+				return one["packets"];
+		}
+		ADD_FAILURE() << "no counter " << reason;
+		return 0;
+	}
+
+	// Checksums that a host found wrong, and segments that PAWS refused, anywhere.
+	static void expect_no_damage(const Lab &lab)
+	{
+		for (const char *host : {"client", "rs1", "rs2", "rs3"}) {
+			const std::string numbers =
+				lab.run(host, "nstat -asz TcpInCsumErrors TcpExtPAWSEstab TcpExtPAWSActive").output;
+
+			EXPECT_NE(numbers.find("TcpInCsumErrors"), std::string::npos) << numbers;
+			for (const char *name : {"TcpInCsumErrors ", "TcpExtPAWSEstab ", "TcpExtPAWSActive "}) {
+				const size_t at = numbers.find(name);
+
+				if (at != std::string::npos) {
+					EXPECT_EQ(std::atol(numbers.c_str() + at + std::strlen(name)), 0) << host << ": " << numbers;
+				}
+			}
+		}
+	}
+};
+
+INSTANTIATE_TEST_SUITE_P(EndToEnd, Splice, testing::ValuesIn(places), place_name);
+
+// Heads of one segment and of many, up to the limit: at once, and to the cookie's server.
+TEST_P(Splice, HeadsOfAnySize)
+{
+	Lab lab(2);
+	std::map<int, std::string> servers;
+
+	lab.start_daemon(config());
+	curl(lab, "1"); // neighbours, and what the members can do
+	for (const size_t size : {0, 100, 1300, 1400, 1500, 2900, 6000, 12000, 17000, 25000, 32000}) {
+		for (const int user : {1, 2, 3}) {
+			const std::string file = lab.directory() + "/head";
+			std::ofstream(file) << "X-Pad: " << std::string(size, 'p') << "\n";
+			const Ran ran = curl(lab, std::to_string(user), fmt::format("-H @{} -w '%{{time_total}}'", file));
+			const std::string name = ran.output.substr(0, 3);
+
+			ASSERT_TRUE(name.starts_with("rs")) << size << ": " << ran.output;
+			EXPECT_EQ(servers.emplace(user, name).first->second, name) << size;
+			EXPECT_LT(std::atof(ran.output.c_str() + 4), 0.15) << size << ": waited for a repetition";
+		}
+	}
+	// Beyond the limit: counted, and served.
+	std::ofstream(lab.directory() + "/head") << "X-Pad: " << std::string(45000, 'p') << "\n";
+	EXPECT_TRUE(curl(lab, "1", fmt::format("-H @{}/head", lab.directory())).output.starts_with("rs"));
+	EXPECT_GE(counter(lab, "head_over_limit"), 1U);
+	expect_no_damage(lab);
+}
+
+TEST_P(Splice, BodiesBothWays)
+{
+	Lab lab(2);
+
+	lab.start_services();
+	lab.start_daemon(config());
+	for (const size_t size : {1UL, 100UL, 1448UL, 5000UL, 20000UL, 60000UL, 1000000UL, 100000000UL})
+		expect_echo(lab, size, static_cast<uint8_t>(size));
+	for (const size_t size : {1UL, 1000UL, 100000000UL}) {
+		const std::string hash = make_file(lab, size);
+
+		EXPECT_EQ(fetch_hash(lab, size), hash) << size;
+	}
+	expect_no_damage(lab);
+}
+
+// One connection, many requests; then very many connections at once.
+TEST_P(Splice, ManyConnections)
+{
+	Lab lab(4);
+
+	lab.start_daemon(config());
+	curl(lab, "1");
+	const std::string kept = curl(lab, "a", fmt::format("-w '%{{num_connects}}' {}", [&] {
+					       std::string all;
+					       for (int i = 0; i < 50; i++)
+						       all += url() + " ";
+					       return all;
+				       }()))
+					 .output;
+	EXPECT_EQ(std::count(kept.begin(), kept.end(), 'r'), 50) << kept;
+	const Ran wrk = lab.run("client", fmt::format("sh -c \"ulimit -n 20000; wrk -t2 -c2000 -d4 -T10 -H 'Cookie: sid=b' {}\"",
+						      url()));
+	EXPECT_EQ(wrk.output.find("Socket errors"), std::string::npos) << wrk.output;
+	EXPECT_EQ(wrk.output.find("Non-2xx"), std::string::npos) << wrk.output;
+	const Ran closing = lab.run(
+		"client", fmt::format("wrk -t2 -c100 -d4 -H 'Cookie: sid=c' -H 'Connection: close' {}", url()));
+	EXPECT_NE(closing.output.find("requests in"), std::string::npos) << closing.output;
+	EXPECT_EQ(closing.output.find("Socket errors"), std::string::npos) << closing.output;
+	expect_no_damage(lab);
+}
+
+// Loss, doubles and reordering on every hop, both ways: nothing hangs, nothing is corrupted.
+TEST_P(Splice, BadWires)
+{
+	Lab lab(4);
+
+	lab.start_services();
+	lab.start_daemon(config());
+	curl(lab, "1");
+	const std::string hash = make_file(lab, 2000000);
+	for (const int percent : {1, 3, 5}) {
+		for (const auto &[host, interface] : {std::pair("client", "wire"), {"balancer", "clients"}, {"rs1", "wire"},
+						      {"rs2", "wire"}, {"rs3", "wire"}, {"switch", "uplink"}}) {
+			// On the balancer in front of Holdfast's own filter, and only where TC sees the packets first.
+			if (std::string(host) == "balancer" && GetParam().hook != "tc")
+				continue;
+			lab.make_wire_bad(host, interface, percent * 10);
+		}
+		for (const size_t size : {10, 3000, 9000}) {
+			std::ofstream(lab.directory() + "/head") << "X-Pad: " << std::string(size, 'p') << "\n";
+			for (int i = 0; i < 15; i++) {
+				const Ran ran = curl(lab, "1", fmt::format("-H @{}/head", lab.directory()));
+
+				ASSERT_TRUE(ran.output.starts_with("rs")) << percent << " %, " << size << ": " << ran.output;
+			}
+		}
+		EXPECT_EQ(fetch_hash(lab, 2000000), hash) << percent << " %";
+		expect_echo(lab, 300000, 3);
+	}
+	expect_no_damage(lab);
+}
+
+// Every TCP option of client and servers on and off.
+TEST_P(Splice, EveryCombinationOfOptions)
+{
+	Lab lab(2);
+	const std::string hash = make_file(lab, 3000000);
+
+	lab.start_services();
+	lab.start_daemon(config());
+	for (int mask = 0; mask < 64; mask++) {
+		auto set = [&](const char *host, int bits) {
+			lab.run(host, fmt::format("sysctl -qw net.ipv4.tcp_sack={} net.ipv4.tcp_timestamps={} "
+						  "net.ipv4.tcp_window_scaling={}",
+						  bits & 1, bits >> 1 & 1, bits >> 2 & 1));
+		};
+		// The members' side is learnt: it changes with each new set of them.
+		set("client", mask & 7);
+		if (mask % 8 == 0) {
+			for (const char *server : {"rs1", "rs2", "rs3"})
+				set(server, mask >> 3);
+		}
+		std::ofstream(lab.directory() + "/head") << "X-Pad: " << std::string(3000, 'p') << "\n";
+		EXPECT_EQ(fetch_hash(lab, 3000000, fmt::format("-H @{}/head", lab.directory())), hash)
+			<< "client " << (mask & 7) << ", servers " << (mask >> 3);
+		if (mask % 9 == 0)
+			expect_echo(lab, 200000, static_cast<uint8_t>(mask));
+	}
+	expect_no_damage(lab);
+}
+
+TEST_P(Splice, SmallAndLargeFrames)
+{
+	for (const int mtu : {1280, 9000}) {
+		Lab lab(2);
+
+		if (mtu == 9000 && GetParam().hook == "xdp-generic")
+			continue; // such frames do not fit into a page: the kernel refuses them there
+		for (const auto &[host, interface] :
+		     {std::pair("client", "wire"), {"balancer", "clients"}, {"balancer", "servers"}, {"switch", "uplink"},
+		      {"switch", "port1"}, {"switch", "port2"}, {"switch", "port3"}, {"switch", "bridge"},
+		      {"rs1", "wire"}, {"rs2", "wire"}, {"rs3", "wire"}})
+			lab.run(host, fmt::format("ip link set {} mtu {}", interface, mtu));
+		lab.start_services();
+		lab.start_daemon(config());
+		const std::string hash = make_file(lab, 3000000);
+		EXPECT_EQ(fetch_hash(lab, 3000000), hash) << mtu;
+		std::ofstream(lab.directory() + "/head") << "X-Pad: " << std::string(20000, 'p') << "\n";
+		EXPECT_EQ(fetch_hash(lab, 3000000, fmt::format("-H @{}/head", lab.directory())), hash) << mtu;
+		expect_echo(lab, 1000000, 1);
+		expect_no_damage(lab);
+	}
+}
+
+// The client ends its half first, with and without data; the server answers until its own end.
+TEST_P(Splice, HalfClose)
+{
+	Lab lab(2);
+
+	lab.start_services();
+	lab.start_daemon(config());
+	// socat sends FIN behind its input, and waits for the echo's end.
+	expect_echo(lab, 10, 1);
+	expect_echo(lab, 4000, 1);
+	// A head that ends in the middle: no key, but a connection.
+	const std::string file = lab.directory() + "/part";
+	std::ofstream(file) << "GET / HTTP/1.1\r\nCookie: si";
+	EXPECT_EQ(lab.echo_hash(ipv4(), 1, 9000, file), shell("sha256sum " + file).output.substr(0, 64));
+	EXPECT_EQ(counter(lab, "key_malformed"), 1U);
+}
+
+TEST_P(Splice, AServerThatRefuses)
+{
+	Lab lab(2);
+
+	lab.start_daemon(config(server("closed", 81, "echo", "persistence: rule")));
+	const auto began = std::chrono::steady_clock::now();
+	const Ran ran = curl(lab, "1", "http://" + Lab::vip_url(ipv4()) + ":81/");
+	EXPECT_NE(ran.status, 0);
+	EXPECT_NE(ran.output.find("reset"), std::string::npos) << ran.output;
+	EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5));
+	EXPECT_GE(counter(lab, "member_refused"), 1U);
+}
+
+// A server that speaks first: at once where the virtual server says so, else when the wait is over.
+TEST_P(Splice, ServersThatSpeakFirst)
+{
+	Lab lab(2);
+
+	lab.start_services();
+	lab.start_daemon(config(server("first", 3000, "desk", "persistence: rule, server_first: true") +
+				server("waits", 3001, "desk", "persistence: rule, server_first_wait: 1")));
+	auto began = std::chrono::steady_clock::now();
+	EXPECT_TRUE(lab.ask_stream(ipv4(), 1, 3000, "").starts_with("rs"));
+	EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(900));
+	began = std::chrono::steady_clock::now();
+	EXPECT_TRUE(lab.ask_stream(ipv4(), 1, 3001, "").starts_with("rs"));
+	EXPECT_GT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(900));
+	EXPECT_EQ(counter(lab, "server_first"), 1U);
+}
+
+// The SYN-cookie front for rules that know only addresses, and for none.
+TEST_P(Splice, SynProtection)
+{
+	Lab lab(6);
+
+	lab.start_services();
+	lab.start_daemon(config(server("by-address", 3000, "desk", "persistence: LB_PERSIS_SRC_ADDR, syn_protection: true") +
+				server("by-turn", 3001, "desk", "syn_protection: true")));
+	for (int client = 1; client <= 6; client++) {
+		const std::string first = lab.ask_stream(ipv4(), client, 3000, "");
+
+		EXPECT_TRUE(first.starts_with("rs"));
+		for (int i = 0; i < 3; i++)
+			EXPECT_EQ(lab.ask_stream(ipv4(), client, 3000, "hello"), first);
+	}
+	std::set<std::string> used;
+	for (int i = 0; i < 6; i++)
+		used.insert(lab.ask_stream(ipv4(), 1, 3001, ""));
+	EXPECT_EQ(used.size(), 3U);
+	EXPECT_EQ(lab.query("show sessions")["matched"], 6);
+}
+
+// Slow senders hold what they may, and for as long as they may; others are served meanwhile.
+TEST_P(Splice, SlowSenders)
+{
+	Lab lab(4);
+
+	lab.start_daemon(config("", "early_data: {max_head: 4096, max_bytes_per_client: 20000, timeout: 4}\n"));
+	curl(lab, "1");
+	lab.start("client", fmt::format("sh -c 'for i in $(seq 40); do (printf \"GET / HTTP/1.1\\r\\nX: \"; sleep 30) | "
+					"socat - TCP{}:{}:80,bind={} & done; wait'",
+					ipv4() ? 4 : 6, Lab::vip_url(ipv4()),
+					ipv4() ? Lab::client_address(true, 2) : "[" + Lab::client_address(false, 2) + "]"));
+	std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+	const auto connections = lab.query("show connections --limit 1000");
+	size_t collecting = 0, held = 0;
+	for (const auto &one : connections["connections"]) {
+		if (one["state"] == "collecting") {
+			collecting++;
+			held += one["held"].get<size_t>() ? 1 : 0;
+		}
+	}
+	EXPECT_GT(held, 2U);
+	EXPECT_LE(held, 20000U / HF_PIECE_BYTES);
+	EXPECT_GE(counter(lab, "early_client_full"), 1U);
+	EXPECT_TRUE(curl(lab, "1", "", 1).output.starts_with("rs")) << "another client";
+	std::this_thread::sleep_for(std::chrono::milliseconds(5500));
+	const auto later = lab.query("show connections --limit 1000");
+	for (const auto &one : later["connections"])
+		EXPECT_FALSE(one["state"] == "collecting" && one["age"] > 5) << one;
+	EXPECT_GE(counter(lab, "early_timeout"), held);
+}
+
+// The client talks to a server itself from the same port: both go on.
+TEST_P(Splice, ATalkWithAMemberFromTheSamePort)
+{
+	Lab lab(2);
+	const std::string member = ipv4() ? Lab::member_address(true, 1) : "[" + Lab::member_address(false, 1) + "]";
+	const std::string family = ipv4() ? "4" : "6";
+	std::string yaml = Lab::base_config(GetParam().hook, 1) +
+			   "persistence:\n  - {name: rule, type: cookie-hash, keyword: sid}\nvirtual_servers:\n" +
+			   server("echo", 9000, "echo", "persistence: rule");
+
+	lab.start_services();
+	lab.run("client", ipv4() ? "ip route add 10.0.2.0/24 via 192.0.2.1" : "ip -6 route add fd00:2::/64 via 2001:db8::1");
+	lab.start_daemon(yaml);
+	// One line now, one later.
+	lab.start("client", fmt::format("sh -c '(echo direct one; sleep 4; echo direct two; sleep 1) | socat -t 3 - "
+					"TCP{}:{}:9000,sourceport=45678,reuseaddr'",
+					family, member),
+		  lab.directory() + "/direct");
+	std::this_thread::sleep_for(std::chrono::milliseconds(500));
+	const Ran spliced = lab.run(
+		"client", fmt::format("sh -c '(printf \"GET / HTTP/1.1\\r\\nCookie: sid=1\\r\\n\\r\\n\"; sleep 1) | timeout 10 socat "
+				      "-t 3 - TCP{}:{}:9000,sourceport=45678,reuseaddr'",
+				      family, Lab::vip_url(ipv4())));
+	std::this_thread::sleep_for(std::chrono::milliseconds(5000));
+	EXPECT_EQ(shell("cat " + lab.directory() + "/direct").output, "direct one\ndirect two\n");
+	EXPECT_GE(counter(lab, "member_in_other_talk"), 1U);
+	// From another port, and later from this one, all is well.
+	EXPECT_EQ(lab.ask_stream(ipv4(), 1, 9000, "GET / HTTP/1.1\r\nCookie: sid=1\r\n\r\n"), "GET / HTTP/1.1\r");
+}
+
+// The clients, too, are in the servers' network: all packets come and go by one interface.
+TEST_P(Splice, OneArm)
+{
+	Lab lab(2);
+	const std::string vip = ipv4() ? "10.0.2.100" : "[fd00:2::100]";
+	std::string yaml = Lab::base_config(GetParam().hook);
+
+	lab.run("switch", "ip link add arm type veth peer name arm-client");
+	lab.run("switch", "sh -c 'ethtool -K arm tx off gro on; ethtool -K arm-client tx off gro on; ip link set arm master bridge up'");
+	lab.move_interface("switch", "arm-client", "client");
+	lab.run("client", "sh -c 'ip link set arm-client up; ip addr add 198.51.100.5/32 dev arm-client; ip -6 addr add "
+			  "2001:db8:a::5/128 dev arm-client nodad; ip route add 10.0.2.100/32 dev arm-client src 198.51.100.5; "
+			  "ip -6 route add fd00:2::100/128 dev arm-client src 2001:db8:a::5'");
+	lab.run("balancer", "sh -c 'ip addr add 10.0.2.100/32 dev servers; ip -6 addr add fd00:2::100/128 dev servers nodad; "
+			    "ip route add 198.51.100.0/24 dev servers; ip -6 route add 2001:db8:a::/64 dev servers'");
+	yaml += "persistence:\n  - {name: rule, type: cookie-hash, keyword: sid}\nvirtual_servers:\n";
+	for (const auto &[name, pool, port] : {std::tuple("web", "web", 80), {"echo", "echo", 9000}})
+		yaml += fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: tcp, forwarding: dnat, pool: {}{}, "
+				    "persistence: rule}}\n",
+				    name, ipv4() ? "10.0.2.100" : "fd00:2::100", port, pool, ipv4() ? 4 : 6);
+	lab.start_services();
+	lab.start_daemon(yaml);
+	const std::string hash = make_file(lab, 20000000);
+	for (int user = 1; user <= 10; user++) {
+		std::ofstream(lab.directory() + "/head") << "X-Pad: " << std::string(static_cast<size_t>(user * 1500), 'p') << "\n";
+		const Ran ran = lab.run("client", fmt::format("curl -sS --max-time 5 -H @{}/head -H 'Cookie: sid={}' http://{}/",
+							      lab.directory(), user, vip));
+		EXPECT_TRUE(ran.output.starts_with("rs")) << ran.output;
+	}
+	EXPECT_EQ(lab.run("client", fmt::format("sh -c \"curl -sS --max-time 60 -H 'Cookie: sid=f' http://{}/files/20000000 | "
+						"sha256sum\"",
+						vip))
+			  .output.substr(0, 64),
+		  hash);
+	expect_no_damage(lab);
+}
+
+} // namespace
+} // namespace holdfast::test
