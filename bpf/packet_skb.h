@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
 #include "config.h"
@@ -47,6 +48,23 @@ static __always_inline void packet_linearize(hook_context *context)
 
 	if (unlikely(linear < PACKET_HEADERS && linear < context->len))
 		bpf_skb_pull_data(context, context->len < PACKET_HEADERS ? context->len : PACKET_HEADERS);
+}
+
+/*
+ * A packet that generic XDP had to copy comes without its link header on some kernels
+ * (seen on Linux 6.18: mac_len is 0, the header lies in front of the data). True: it
+ * is where it should be now.
+ */
+static __noinline bool packet_restore_link(hook_context *context)
+{
+	struct ethhdr link, *here = packet_data(context);
+
+	if ((void *)(here + 1) > packet_end(context) ||
+	    bpf_skb_load_bytes_relative(context, 0, &link, sizeof(link), BPF_HDR_START_MAC) ||
+	    link.h_proto == here->h_proto || link.h_proto != context->protocol ||
+	    bpf_skb_change_head(context, sizeof(link), 0))
+		return false;
+	return !bpf_skb_store_bytes(context, 0, &link, sizeof(link), 0);
 }
 
 static __always_inline __u32 packet_length(const hook_context *context)

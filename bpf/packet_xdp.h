@@ -41,6 +41,11 @@ static __always_inline __u32 packet_interface(const hook_context *context)
 /* Headers are always in the linear part of an XDP buffer. */
 static __always_inline void packet_linearize(hook_context *context) {}
 
+static __always_inline bool packet_restore_link(hook_context *context)
+{
+	return false; /* it is always there */
+}
+
 /* All bytes, also those of fragments behind the linear part. */
 static __noinline __u32 packet_length(hook_context *context)
 {

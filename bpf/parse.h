@@ -292,6 +292,12 @@ static __always_inline int parse_packet(hook_context *context, struct packet *pa
 	if ((void *)(ethernet + 1) > packet_end(context))
 		return HOOK_PASS;
 	type = ethernet->h_proto;
+	if (unlikely(type != bpf_htons(ETH_P_IP) && type != bpf_htons(ETH_P_IPV6)) && packet_restore_link(context)) {
+		ethernet = packet_data(context);
+		if ((void *)(ethernet + 1) > packet_end(context))
+			return HOOK_PASS;
+		type = ethernet->h_proto;
+	}
 	packet->network = sizeof(*ethernet);
 	packet->tags = 0;
 	while (unlikely(type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD))) {

@@ -63,18 +63,21 @@ std::map<std::string, long> read_sip_statistics(const std::string &file)
 	return numbers;
 }
 
-SipServers::SipServers(Lab &lab, bool ipv4, bool tcp) : lab_(lab)
+SipServers::SipServers(Lab &lab, bool ipv4, bool tcp)
+	: lab_(lab), files_(lab.directory() + (tcp ? "/sip-tcp-" : "/sip-"))
 {
 	for (const int number : {1, 2, 3}) {
-		const std::string name = server_name(number), base = lab.directory() + "/sip-" + name;
+		const std::string name = server_name(number), base = files_ + name;
 
+		// Over TCP an answer goes where the request came from, and nowhere else.
+		shell(fmt::format("sed '{}' {}/tests/e2e/sip_server.xml > {}.xml", tcp ? "/setdest/d" : "",
+				  source_directory(), base));
 		lab.start(name,
-			  fmt::format("sipp -sf {}/tests/e2e/sip_server.xml -i {} -p 5060 -bind_local -t {} -key name "
+			  fmt::format("sipp -sf {}.xml -i {} -p 5060 -bind_local -t {} -key name "
 				      "{} -nostdin -skip_rlimit -default_behaviors all,-bye -deadcall_wait 5s "
 				      "-buff_size 4194304 -watchdog_interval 0 -trace_err -error_file {}.errors "
 				      "-trace_stat -stf {}.csv -fd 1",
-				      source_directory(), Lab::member_address(ipv4, number), tcp ? "t1" : "u1", name, base,
-				      base),
+				      base, Lab::member_address(ipv4, number), tcp ? "t1" : "u1", name, base, base),
 			  base + ".out");
 	}
 	for (const int number : {1, 2, 3})
@@ -89,7 +92,7 @@ std::map<std::string, long> SipServers::column(const std::string &name) const
 	std::this_thread::sleep_for(std::chrono::milliseconds(1500));
 	for (const int number : {1, 2, 3}) {
 		const std::string server = server_name(number);
-		auto numbers = read_sip_statistics(fmt::format("{}/sip-{}.csv", lab_.directory(), server));
+		auto numbers = read_sip_statistics(files_ + server + ".csv");
 
 		values[server] = numbers.contains(name) ? numbers[name] : numbers[name + "(C)"];
 	}
@@ -109,13 +112,16 @@ std::map<std::string, long> make_sip_calls(const Lab &lab, bool ipv4, int calls,
 {
 	static int runs = 0;
 	const std::string base = fmt::format("{}/calls-{}", lab.directory(), ++runs);
+	// Over TCP a call keeps its connection: sipp's own servers answer nowhere else.
+	shell(fmt::format("sed '{}' {}/tests/e2e/sip_client.xml > {}.xml", tcp ? "/closecon/d" : "", source_directory(),
+			  base));
 	const Ran ran =
 		lab.run("client",
-			fmt::format("timeout 120 sipp -sf {}/tests/e2e/sip_client.xml {}:5060 -i {} -bind_local -t {} "
+			fmt::format("timeout 120 sipp -sf {}.xml {}:5060 -i {} -bind_local -t {} "
 				    "-r {} -m {} -nostdin -max_socket 15000 -skip_rlimit -default_behaviors all,-bye "
 				    "-deadcall_wait 2s -buff_size 4194304 -watchdog_interval 0 -recv_timeout 20s "
 				    "-trace_err -error_file {}.errors -trace_stat -stf {}.csv -fd 1",
-				    source_directory(), Lab::vip_url(ipv4), Lab::client_address(ipv4, client),
+				    base, Lab::vip_url(ipv4), Lab::client_address(ipv4, client),
 				    tcp ? "tn" : "un", rate, calls, base, base));
 	std::map<std::string, long> numbers = read_sip_statistics(base + ".csv");
 

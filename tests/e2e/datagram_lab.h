@@ -27,6 +27,7 @@ public:
 
 private:
 	const Lab &lab_;
+	std::string files_; // what the names of its files begin with
 };
 
 // Runs `calls` calls to the virtual address, each of whose requests has a port of

@@ -67,6 +67,7 @@ protected:
 								 {"desk", "desk", 3389, "tcp"},
 								 {"cards", "cards", 8583, "tcp"},
 								 {"calls", "sip", 5060, "tcp"},
+								 {"talk", "desk", 5061, "tcp"},
 								 {"name", "name", 5353, "udp"},
 								 {"sip", "sip", 5060, "udp"},
 								 {"auth", "radius", 1812, "udp"},
@@ -186,27 +187,14 @@ void expect_dialogs_stay(Lab &lab, const Combination &one, int, int)
 		EXPECT_GT(invites, 0) << name;
 }
 
-// The same over TCP, each call a connection.
-void expect_calls_stay(Lab &lab, const Combination &one, int, int)
-{
-	constexpr int calls = 60;
-
-	expect_dialogs_stay(lab, one, 0, 0);
-	const SipServers servers(lab, one.ipv4, true);
-	const auto numbers = make_sip_calls(lab, one.ipv4, calls, 60, 1, true);
-
-	EXPECT_EQ(numbers.at("status"), 0);
-	EXPECT_EQ(numbers.at("SuccessfulCall(C)"), calls);
-	EXPECT_EQ(servers.sum("orphans"), 0);
-	for (const auto &[name, invites] : servers.column("invites"))
-		EXPECT_GT(invites, 0) << name;
-}
-
 // A key of a stream's first message leads to one server, from whatever client and port.
 void expect_keys_stay(Lab &lab, const Combination &one, int clients, int rounds)
 {
-	const bool http = one.rule != HF_RULE_RDP_COOKIE && one.rule != HF_RULE_ISO8583_BITMAP;
-	const int port = http ? 80 : one.rule == HF_RULE_RDP_COOKIE ? 3389 : 8583;
+	const bool http = !keeps_table(one.rule);
+	const int port = http				    ? 80
+			 : one.rule == HF_RULE_RDP_COOKIE   ? 3389
+			 : one.rule == HF_RULE_SIP_CALL_ID ? 5061
+							    : 8583;
 	std::map<int, std::string> servers;
 	std::set<std::string> used;
 
@@ -221,6 +209,23 @@ void expect_keys_stay(Lab &lab, const Combination &one, int clients, int rounds)
 		}
 	}
 	EXPECT_GE(used.size(), 2U);
+}
+
+// The same over TCP, each call a connection.
+void expect_calls_stay(Lab &lab, const Combination &one, int clients, int rounds)
+{
+	constexpr int calls = 60;
+
+	expect_dialogs_stay(lab, one, clients, rounds);
+	expect_keys_stay(lab, one, clients, rounds);
+	const SipServers servers(lab, one.ipv4, true);
+	const auto numbers = make_sip_calls(lab, one.ipv4, calls, 60, 1, true);
+
+	EXPECT_EQ(numbers.at("status"), 0);
+	EXPECT_EQ(numbers.at("SuccessfulCall(C)"), calls);
+	EXPECT_EQ(servers.sum("orphans"), 0);
+	for (const auto &[name, invites] : servers.column("invites"))
+		EXPECT_GT(invites, 0) << name;
 }
 
 // Real RADIUS: users of one source port, each with one server, also for accounting.
