@@ -95,9 +95,18 @@ static __noinline void connection_remove(const struct hf_flow_key *flow, const s
 			member_give_place_back(partner->member);
 		bpf_map_delete_elem(&connections, &key);
 	}
+	bpf_map_delete_elem(&connections, flow);
+}
+
+/*
+ * Likewise, and ends its splice at once. Where that is not called for, the sweeper does:
+ * the call chain's stack is short on Linux 6.1.
+ */
+static __always_inline void connection_end(const struct hf_flow_key *flow, const struct hf_connection *connection)
+{
 	if (connection->flags & HF_CONNECTION_SPLICED)
 		splice_end(connection->splice);
-	bpf_map_delete_elem(&connections, flow);
+	connection_remove(flow, connection);
 }
 
 /* The entry of the other direction, its next hop not known yet. */
@@ -159,7 +168,7 @@ static __always_inline bool connection_orphaned(const struct hf_connection *conn
 
 static __always_inline bool connection_expired(const struct hf_connection *connection, __u32 now)
 {
-	return (__s32)(now - connection->last_seen) > 
+	return (__s32)(now - connection->last_seen) >
 	       (__s32)connection_timeout(connection->virtual_server, connection->state, connection->flags);
 }
 
@@ -234,7 +243,7 @@ static __noinline bool connection_track(const struct packet *packet, struct hf_c
 			connection_count_timeout(connection);
 		else if (connection->state != HF_CONNECTION_CLOSED)
 			reason_count(HF_REASON_connection_expired);
-		connection_remove(&packet->flow, connection);
+		connection_end(&packet->flow, connection);
 		return false;
 	}
 	if (connection->state == HF_CONNECTION_CLOSED && !reply && packet_opens(packet) &&

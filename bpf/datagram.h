@@ -81,7 +81,7 @@ static __noinline __u32 datagram_load_members(hook_context *context, const struc
 	__u32 mark, parser;
 
 	if (!task || (connection->flags & (HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM)) !=
-				 (HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM))
+			     (HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM))
 		return 0;
 	task->virtual_server = connection->virtual_server;
 	rule = task_rule(task);
@@ -96,9 +96,9 @@ static __noinline __u32 datagram_load_members(hook_context *context, const struc
 }
 
 /* What to ask the table of sessions about the datagram's keys. */
-static __always_inline void datagram_query(struct message_query *query, const struct task *task, struct message *message,
-					   const struct hf_virtual_server *settings, const struct hf_rule *rule,
-					   __u32 now)
+static __always_inline void datagram_query(struct message_query *query, const struct task *task,
+					   struct message *message, const struct hf_virtual_server *settings,
+					   const struct hf_rule *rule, __u32 now)
 {
 	query->session.pool = settings->pool;
 	query->session.timeout = rule->timeout;

@@ -55,6 +55,7 @@ static __always_inline int datapath_translate_splice(hook_context *context, cons
 	return verdict;
 }
 
+/* `next`: what HAND_OVER names; NULL for datagrams. */
 static __always_inline int datapath_forward(hook_context *context, const struct packet *packet,
 					    struct hf_connection *connection, __u32 *next)
 {
@@ -87,7 +88,7 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 		reason_count(HF_REASON_too_big);
 		return HOOK_DROP;
 	}
-	if (connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
+	if (next && connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
 		verdict = datapath_translate_splice(context, packet, connection, next);
 		if (verdict != CONTINUE)
 			return verdict;
@@ -157,15 +158,14 @@ static __always_inline int datapath_continue(hook_context *context, const struct
 			   !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))))
 			return CONTINUE;
 		if (connection->state >= HF_CONNECTION_COLLECTING && !connection_expired(connection, now))
-			return datapath_hand_over(packet, connection->virtual_server,
-						  connection->flags & HF_CONNECTION_REPLY ? HF_STAGE_REPLAY
-											  : HF_STAGE_COLLECT,
-						  next);
+			return datapath_hand_over(
+				packet, connection->virtual_server,
+				connection->flags & HF_CONNECTION_REPLY ? HF_STAGE_REPLAY : HF_STAGE_COLLECT, next);
 		if (connection->state == HF_CONNECTION_CLOSED && !(connection->flags & HF_CONNECTION_REPLY)) {
 			if (packet_opens(packet))
 				return datapath_hand_over(packet, connection->virtual_server, HF_STAGE_FRONT, next);
 			if (front_begins_anew(context, packet)) {
-				connection_remove(&packet->flow, connection);
+				connection_end(&packet->flow, connection);
 				*found = NULL;
 				return CONTINUE;
 			}
@@ -230,7 +230,6 @@ static __always_inline int datapath(hook_context *context, __u32 *next)
 /* The program that a next hands the datagram to. */
 static __always_inline int datapath_decided(hook_context *context)
 {
-	__u32 next;
 	struct task *task = task_get();
 	struct hf_connection *connection;
 	int verdict;
@@ -240,10 +239,10 @@ static __always_inline int datapath_decided(hook_context *context)
 	if (task->from_member) {
 		datagram_learn(task, clock_now());
 		connection = bpf_map_lookup_elem(&connections, &task->packet.flow);
-		return datapath_forward(context, &task->packet, connection ?: &task->connection, &next);
+		return datapath_forward(context, &task->packet, connection ?: &task->connection, NULL);
 	}
 	verdict = datagram_decide(context, task);
 	if (verdict != CONTINUE)
 		return verdict;
-	return datapath_forward(context, &task->packet, &task->connection, &next);
+	return datapath_forward(context, &task->packet, &task->connection, NULL);
 }

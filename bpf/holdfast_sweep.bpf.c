@@ -19,8 +19,9 @@ struct {
 
 /* Splices that are to be woken, for the daemon. */
 struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__type(value, __u32);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u32); /* name of the splice */
+	__type(value, __u8);
 	__uint(max_entries, 4096);
 } sleeping_splices SEC(".maps");
 
@@ -218,6 +219,7 @@ static long sweep_splice(void *map, const __u32 *slot, struct hf_splice *splice,
 	const struct hf_connection *entry;
 	struct hf_flow_key key;
 	__u32 id = splice->id;
+	__u8 nothing = 0;
 	__u32 since;
 
 	if (splice->state == HF_SPLICE_FREE)
@@ -241,7 +243,7 @@ static long sweep_splice(void *map, const __u32 *slot, struct hf_splice *splice,
 	if (splice->state == HF_SPLICE_CONNECTING && since < 1)
 		return 0;
 	splice->wake = 1;
-	bpf_map_push_elem(&sleeping_splices, &id, BPF_ANY);
+	bpf_map_update_elem(&sleeping_splices, &id, &nothing, BPF_ANY);
 	return 0;
 }
 

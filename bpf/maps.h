@@ -167,7 +167,7 @@ struct {
 
 /*
  * What the two directions of a spliced connection share; slot 0 is not used. The
- * free slots wait in a queue, which the daemon fills once: a slot is used again as
+ * free slots wait in a ring, which the daemon fills once: a slot is used again as
  * late as possible.
  */
 struct {
@@ -178,10 +178,20 @@ struct {
 } splices SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
 	__type(value, __u32);
 	__uint(max_entries, 262144);
 } free_splices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_free_splices);
+	__uint(max_entries, 1);
+} free_splices_ends SEC(".maps");
 
 /* Never an LRU: what was acknowledged cannot be had again. */
 struct {

@@ -114,8 +114,7 @@ static __always_inline void packet_update_l4_checksum(hook_context *context, __u
 		bpf_l4_csum_replace(context, offset, old_port, new_port, sizeof(new_port) | mangled);
 }
 
-static __always_inline void packet_add_to_checksum(hook_context *context, __u32 offset, __u16 *check,
-						   __u16 difference)
+static __always_inline void packet_add_to_checksum(hook_context *context, __u32 offset, __u16 *check, __u16 difference)
 {
 	bpf_l4_csum_replace(context, offset, 0, difference, 0);
 }

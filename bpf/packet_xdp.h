@@ -96,8 +96,7 @@ static __always_inline void packet_update_l4_checksum(hook_context *context, __u
 }
 
 /* Update a TCP checksum in place for `difference` in what it covers, other than addresses. */
-static __always_inline void packet_add_to_checksum(hook_context *context, __u32 offset, __u16 *check,
-						   __u16 difference)
+static __always_inline void packet_add_to_checksum(hook_context *context, __u32 offset, __u16 *check, __u16 difference)
 {
 	*check = csum_update(*check, difference);
 }

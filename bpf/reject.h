@@ -26,8 +26,7 @@ __noinline int reject_with_reset(hook_context *context, const struct packet *pac
 		segment_begin(segment, TCP_RST | TCP_ACK, 0,
 			      bpf_ntohl(tcp->seq) + packet->payload_length + tcp->syn + tcp->fin, 0);
 	segment_turn(segment, &packet->flow);
-	segment->partial =
-		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
 	if (segment_write(context, packet, segment))
 		return HOOK_DROP;
 	return segment_return(context);

@@ -34,7 +34,6 @@ STAGE_OTHERS(STAGE_DECLARE)
 
 #define STAGE_SLOT(name, stage) [stage] = (void *)&HOOK_PROGRAM(_##name),
 
-
 /* A set of programs of its own for each load: an upgrade replaces all of them at once. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);

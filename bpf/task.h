@@ -15,9 +15,9 @@ struct task {
 	struct hf_connection connection; /* that the packet will be translated with */
 	struct packet packet;
 	__u32 virtual_server;
-	__u32 stage;   /* enum hf_stage: what follows */
-	__u32 next;    /* what follows the parser */
-	int outcome;   /* enum hf_parser_outcome */
+	__u32 stage; /* enum hf_stage: what follows */
+	__u32 next;  /* what follows the parser */
+	int outcome; /* enum hf_parser_outcome */
 	/* of a datagram */
 	__u32 bound;       /* the member of the forward entry; 0: there is none, the sender may not be real */
 	bool newly_proved; /* this datagram shows that its sender is real */

@@ -315,8 +315,8 @@ static __noinline int segment_write(hook_context *context, const struct packet *
 	if (segment->partial)
 		segment->tcp.check = csum_fold(sum);
 	else
-		segment->tcp.check =
-			~csum_fold(csum_words(sum, &segment->tcp, TCP_HEADER_LONGEST) + csum_fold(segment->payload_sum));
+		segment->tcp.check = ~csum_fold(csum_words(sum, &segment->tcp, TCP_HEADER_LONGEST) +
+						csum_fold(segment->payload_sum));
 	if (packet_resize(context, network + network_length + length))
 		return -1;
 	if (packet->ipv4 ? packet_store(context, network, &segment->ipv4, sizeof(struct iphdr))

@@ -240,8 +240,8 @@ __noinline int http_request_line(struct message *message, const struct hf_rule *
 	end = line;
 	if (message_byte(message, end - 1) == '\r')
 		end--;
-	if (end < at + 9 || message_word(message, end - 9) != HTTP_VERSION ||
-	    message_byte(message, end - 1) < '0' || message_byte(message, end - 1) > '9')
+	if (end < at + 9 || message_word(message, end - 9) != HTTP_VERSION || message_byte(message, end - 1) < '0' ||
+	    message_byte(message, end - 1) > '9')
 		return -HF_PARSER_FOREIGN;
 	if (rule->type == HF_RULE_HTTP_REQUEST_HASH) {
 		return -http_target(message, rule, at, end - 9);

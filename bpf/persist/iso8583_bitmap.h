@@ -155,7 +155,8 @@ __noinline int iso8583_message(struct message *message, const struct hf_rule *ru
 	size = rule->flags & HF_RULE_ENCODING_ASCII ? 2 * ISO8583_BITMAP : ISO8583_BITMAP;
 	if (at + size > end)
 		return HF_PARSER_MALFORMED;
-	scan.present[0] = size == ISO8583_BITMAP ? bpf_be64_to_cpu(message_word(message, at)) : iso8583_hex(message, at);
+	scan.present[0] =
+		size == ISO8583_BITMAP ? bpf_be64_to_cpu(message_word(message, at)) : iso8583_hex(message, at);
 	at += size;
 	if (scan.present[0] >> 63) {
 		if (at + size > end)

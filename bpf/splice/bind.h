@@ -93,8 +93,7 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 		segment_add_offer(segment, &offer);
 	}
 	bind_address(segment, splice, connection);
-	segment->partial =
-		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
 	if (segment_write(context, packet, segment)) {
 		reason_count(HF_REASON_packet_resize);
 		return HOOK_DROP;
@@ -174,8 +173,7 @@ static __noinline int bind_choose(struct task *task, struct message *message, st
 	if (!decision->member) {
 		decision->beyond = false;
 		if (settings->method == HF_METHOD_SOURCE_HASH && !turn)
-			decision->member =
-				select_by_hash(settings->pool, source_address_hash(&packet->flow, false));
+			decision->member = select_by_hash(settings->pool, source_address_hash(&packet->flow, false));
 		else
 			decision->member = select_by_turn(settings->pool);
 	}

@@ -92,10 +92,12 @@ __noinline int early_load(struct message *message, __u32 id, __u32 base, __u32 s
 	return 0;
 }
 
-__noinline int early_store(const struct message *message, __u32 id, __u32 base, __u32 from, __u32 to)
+/* The message is this CPU's: Linux 6.1 takes no map's value from memory that it knows only as an argument. */
+__noinline int early_store(__u32 id, __u32 base, __u32 from, __u32 to)
 {
 	__u32 slot = id & HF_SPLICE_SLOT, piece, number;
 	struct hf_splice *splice = bpf_map_lookup_elem(&splices, &slot);
+	const struct message *message = message_get();
 
 	if (!message || !splice || !splice->piece)
 		return -1;

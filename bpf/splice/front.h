@@ -20,8 +20,7 @@ __noinline int front_begins_anew(hook_context *context, const struct packet *pac
 	if (!packet)
 		return 0;
 	tcp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
-	if ((void *)(tcp + 1) > packet_end(context) ||
-	    (packet->tcp_flags & (TCP_ACK | TCP_SYN | TCP_RST)) != TCP_ACK)
+	if ((void *)(tcp + 1) > packet_end(context) || (packet->tcp_flags & (TCP_ACK | TCP_SYN | TCP_RST)) != TCP_ACK)
 		return 0;
 	return cookie_is_ours(&packet->flow, bpf_ntohl(tcp->seq), bpf_ntohl(tcp->ack_seq), clock_now());
 }

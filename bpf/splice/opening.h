@@ -40,8 +40,7 @@ static __noinline int opening_acknowledge(hook_context *context, const struct pa
 	if (splice->flags & HF_SPLICE_TIMESTAMPS)
 		segment_add_timestamps(segment, splice->timestamp_sent, splice->client_timestamp);
 	segment_turn(segment, &packet->flow);
-	segment->partial =
-		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
 	splice->acknowledged = splice->client_next;
 	splice->flags |= HF_SPLICE_ACKNOWLEDGED;
 	if (segment_write(context, packet, segment)) {
@@ -197,9 +196,8 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 	}
 	if (skip < 0) {
 		reason_count(HF_REASON_early_out_of_order);
-		return splice->state == HF_SPLICE_COLLECTING && stored
-			       ? opening_acknowledge(context, packet, splice)
-			       : HOOK_DROP;
+		return splice->state == HF_SPLICE_COLLECTING && stored ? opening_acknowledge(context, packet, splice)
+								       : HOOK_DROP;
 	}
 	base = early_base(splice);
 	most = limits->max_head > stored ? limits->max_head - stored : 0;
@@ -209,7 +207,7 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 			return HOOK_DROP;
 		}
 		fresh = early_take(context, packet, splice, skip, most);
-		if (fresh <= 0 || early_store(message, splice->id, base, stored, stored + fresh))
+		if (fresh <= 0 || early_store(splice->id, base, stored, stored + fresh))
 			return stored ? HOOK_DROP : opening_forget(packet, splice);
 		opening_note(packet, seen, splice, context);
 		splice->client_next += fresh;
@@ -231,7 +229,7 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 		verdict = opening_repeated(packet, splice, at_once);
 		if (verdict == CONTINUE)
 			verdict = packet->payload_length && stored ? opening_acknowledge(context, packet, splice)
-								    : HOOK_DROP;
+								   : HOOK_DROP;
 		return verdict;
 	}
 	if (splice->state == HF_SPLICE_CONNECTING)
@@ -271,8 +269,8 @@ static __always_inline int opening(hook_context *context, struct task *task)
 		splice = splice_get(connection->splice);
 	if (!splice || workplace->seen.acknowledgement != splice->server_first) {
 		/* Nobody, or somebody who has begun anew from the same port. */
-		proved = !(packet->tcp_flags & TCP_RST) && cookie_is_ours(&packet->flow, workplace->seen.sequence,
-									  workplace->seen.acknowledgement, now);
+		proved = !(packet->tcp_flags & TCP_RST) &&
+			 cookie_is_ours(&packet->flow, workplace->seen.sequence, workplace->seen.acknowledgement, now);
 		if (!proved) {
 			if (splice && !(packet->tcp_flags & TCP_RST)) {
 				reason_count(HF_REASON_opening_stray);
@@ -281,9 +279,8 @@ static __always_inline int opening(hook_context *context, struct task *task)
 			if (!splice)
 				return front(context, packet, task->virtual_server);
 		} else {
-			if (splice) {
-				connection_remove(&packet->flow, connection);
-			}
+			if (splice)
+				connection_end(&packet->flow, connection);
 			splice = opening_begin(packet, &workplace->seen, task->virtual_server, now);
 			if (!splice)
 				return HOOK_DROP;

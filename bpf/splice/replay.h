@@ -19,11 +19,11 @@ struct replay {
 	struct message *message;
 	struct segment *segment;
 	struct hf_splice *splice;
-	__u32 at;    /* in the stream */
-	__u32 end;   /* of what is to be sent */
-	__u32 limit; /* of a segment */
+	__u32 at;     /* in the stream */
+	__u32 end;    /* of what is to be sent */
+	__u32 limit;  /* of a segment */
 	__u32 loaded; /* the number of the piece in the message, and one */
-	int verdict; /* CONTINUE: more is to come */
+	int verdict;  /* CONTINUE: more is to come */
 };
 
 /* The window that the client's last one is to the member. */
@@ -93,9 +93,9 @@ static long replay_one(__u32 index, struct replay *replay)
 		*behind = kept;
 	}
 	if (segment_write(replay->context, &replay->task->packet, segment) ||
-	    (length && packet_store(replay->context, segment_frame_length(segment, &replay->task->packet) - length,
-				    message->bytes + below(within, HF_MESSAGE_BYTES),
-				    below(length - 1, HF_MESSAGE_BYTES) + 1))) {
+	    (length &&
+	     packet_store(replay->context, segment_frame_length(segment, &replay->task->packet) - length,
+			  message->bytes + below(within, HF_MESSAGE_BYTES), below(length - 1, HF_MESSAGE_BYTES) + 1))) {
 		reason_count(HF_REASON_packet_resize);
 		replay->verdict = HOOK_DROP;
 		return 1;

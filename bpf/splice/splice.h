@@ -12,6 +12,46 @@
 
 #include "../counters.h"
 
+#define SPLICE_FREE_ATTEMPTS 16
+
+/* A free slot; 0: there is none. Global: verified once. */
+__noinline __u32 splice_slot_take(void)
+{
+	__u32 zero = 0, place, *slot, found;
+	struct hf_free_splices *ends = bpf_map_lookup_elem(&free_splices_ends, &zero);
+	__u64 head;
+
+	for (int i = 0; ends && i < SPLICE_FREE_ATTEMPTS; i++) {
+		head = *(volatile __u64 *)&ends->head;
+		place = head % ends->size;
+		slot = bpf_map_lookup_elem(&free_splices, &place);
+		if (!slot)
+			return 0;
+		found = *(volatile __u32 *)slot;
+		if (!found)
+			return 0;
+		/* Nobody writes here before this slot itself has been given back. */
+		if (__sync_val_compare_and_swap(&ends->head, head, head + 1) == head) {
+			*slot = 0;
+			return found;
+		}
+	}
+	return 0;
+}
+
+static __always_inline void splice_slot_give_back(__u32 found)
+{
+	__u32 zero = 0, place, *slot;
+	struct hf_free_splices *ends = bpf_map_lookup_elem(&free_splices_ends, &zero);
+
+	if (!ends)
+		return;
+	place = __sync_fetch_and_add(&ends->tail, 1) % ends->size;
+	slot = bpf_map_lookup_elem(&free_splices, &place);
+	if (slot)
+		*slot = found;
+}
+
 /* The splice of this name; NULL if its slot is somebody else's by now. */
 static __always_inline struct hf_splice *splice_get(__u32 id)
 {
@@ -107,7 +147,8 @@ __noinline __u32 splice_take(const struct hf_flow_key *flow, __u32 now)
 		reason_count(HF_REASON_early_client_full);
 		return 0;
 	}
-	if (bpf_map_pop_elem(&free_splices, &slot)) {
+	slot = splice_slot_take();
+	if (!slot) {
 		share_give_back(&client, HF_OPENING_BYTES);
 		reason_count(HF_REASON_opening_full);
 		return 0;
@@ -163,12 +204,10 @@ static __always_inline void splice_unlock(struct hf_splice *splice, __u32 id)
 
 static __always_inline void splice_give_back(struct hf_splice *splice, __u32 id)
 {
-	__u32 slot = id & HF_SPLICE_SLOT;
-
 	splice_release_early(id);
 	splice->state = HF_SPLICE_FREE;
 	splice->busy = 0;
-	bpf_map_push_elem(&free_splices, &slot, BPF_ANY);
+	splice_slot_give_back(id & HF_SPLICE_SLOT);
 }
 
 /* The end of a splice whose lock the caller has. Global: verified once. */
@@ -183,19 +222,17 @@ __noinline int splice_end_locked(__u32 id)
 
 /*
  * The end of a splice. One that somebody is working on stays for now: without its
- * entries in `connections`, it is ended by the sweeper. Global: verified once.
+ * entries in `connections`, it is ended by the sweeper.
  */
-__noinline int splice_end(__u32 id)
+static __always_inline void splice_end(__u32 id)
 {
 	struct hf_splice *splice = splice_get(id);
 
 	if (!splice || !splice_try_lock(splice))
-		return 0;
+		return;
 	/* It may have ended between the look and the lock. */
-	if (splice->id != id || splice->state == HF_SPLICE_FREE) {
+	if (splice->id != id || splice->state == HF_SPLICE_FREE)
 		splice->busy = 0;
-		return 0;
-	}
-	splice_give_back(splice, id);
-	return 1;
+	else
+		splice_give_back(splice, id);
 }

@@ -128,8 +128,8 @@ static __noinline int cookie_answer(hook_context *context, const struct packet *
 	offer.timestamps = seen->timestamps_at && !(pool->tcp_lacking & HF_TCP_TIMESTAMPS);
 	offer.timestamp = clock_milliseconds(); /* RFC 7323, 5.4 */
 	offer.timestamp_echo = seen->timestamp;
-	offer.scale = seen->scale == TCP_NO_SCALE || pool->tcp_lacking & HF_TCP_WINDOW_SCALE ? TCP_NO_SCALE
-											     : HF_WINDOW_SCALE;
+	offer.scale =
+		seen->scale == TCP_NO_SCALE || pool->tcp_lacking & HF_TCP_WINDOW_SCALE ? TCP_NO_SCALE : HF_WINDOW_SCALE;
 	low = (span & 3) << 8 | (__u32)offer.sack << 4 | (offer.scale == TCP_NO_SCALE ? TCP_NO_SCALE : seen->scale);
 	low |= cookie_mss_index(seen->mss ?: packet->ipv4 ? TCP_MSS_DEFAULT_IPV4 : TCP_MSS_DEFAULT_IPV6) << 5;
 	segment_begin(segment, TCP_SYN | TCP_ACK, cookie_of(&packet->flow, seen->sequence, low, span),
@@ -138,8 +138,7 @@ static __noinline int cookie_answer(hook_context *context, const struct packet *
 	segment_turn(segment, &packet->flow);
 	if (HOOK_HAS_LOWER_HOOK && segment_frame_length(segment, packet) > packet_length(context))
 		return HOOK_PASS;
-	segment->partial =
-		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
 	if (segment_write(context, packet, segment)) {
 		reason_count(HF_REASON_packet_resize);
 		return HOOK_DROP;

@@ -65,8 +65,8 @@ static __always_inline __u32 translate_put(hook_context *context, __u32 transpor
 }
 
 /* Options that lie elsewhere, and SACK. Returns the checksum's difference. */
-static __noinline __u32 translate_options(hook_context *context, const struct packet *packet,
-					  struct hf_splice *splice, bool reply)
+static __noinline __u32 translate_options(hook_context *context, const struct packet *packet, struct hf_splice *splice,
+					  bool reply)
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
 	__u32 difference = 0, at;

@@ -121,7 +121,7 @@ HF_SIZE(hf_virtual_server, 84);
 
 /* Of hf_virtual_server. */
 enum {
-	HF_SERVER_SPLICES = 1,     /* TCP: SYN cookies, and a connection to the member of our own */
+	HF_SERVER_SPLICES = 1,      /* TCP: SYN cookies, and a connection to the member of our own */
 	HF_SERVER_BINDS_AT_ONCE = 2 /* with the handshake: nothing of the stream is waited for */
 };
 
@@ -141,7 +141,7 @@ enum hf_relation {
 };
 
 enum {
-	HF_RULE_MATCH_ACROSS = 1,             /* the scope is rule and pool, not the virtual server */
+	HF_RULE_MATCH_ACROSS = 1,              /* the scope is rule and pool, not the virtual server */
 	HF_RULE_OVERRIDE_CONNECTION_LIMIT = 2, /* a full member's sessions move to another one */
 	HF_RULE_STATELESS = 4,                 /* keys are digested under the hash's key: all machines agree */
 	HF_RULE_BITMAP_AND = 8,                /* iso8583-bitmap: all fields have to be present */
@@ -189,9 +189,9 @@ struct hf_pool {
 	struct hf_selection_table rotation; /* members that take new clients, smooth by weight */
 	struct hf_selection_table maglev;   /* all members of the configuration, by weight */
 	/* What clients are offered in the members' name. */
-	__u16 mss;         /* learnt from the members' SYN-ACKs, the least; 0: nothing yet */
-	__u8 tcp_lacking;  /* enum hf_tcp_option: at least one member lacks them, learnt or configured */
-	__u8 tcp_fixed;    /* configured: nothing is learnt */
+	__u16 mss;        /* learnt from the members' SYN-ACKs, the least; 0: nothing yet */
+	__u8 tcp_lacking; /* enum hf_tcp_option: at least one member lacks them, learnt or configured */
+	__u8 tcp_fixed;   /* configured: nothing is learnt */
 	__u32 pad;
 	char name[HF_NAME_LENGTH + 1];
 };
@@ -376,9 +376,9 @@ struct hf_splice {
 	__u16 virtual_server;
 	__u16 flags;
 	/* towards the client */
-	__u32 client_first; /* sequence number of the first byte that the member is to get */
-	__u32 client_next;  /* behind the last byte that is stored */
-	__u32 server_first; /* what the client acknowledges before it got anything from the member */
+	__u32 client_first;     /* sequence number of the first byte that the member is to get */
+	__u32 client_next;      /* behind the last byte that is stored */
+	__u32 server_first;     /* what the client acknowledges before it got anything from the member */
 	__u32 client_timestamp; /* its latest */
 	__u32 timestamp_sent;   /* the highest that it got */
 	__u32 flow_label;       /* first word of its IPv6 header, in network order */
@@ -406,6 +406,20 @@ struct hf_splice {
 	__u16 pad;
 };
 HF_SIZE(hf_splice, 152);
+
+/*
+ * free_splices_ends: one entry. The free slots are a ring, the array free_splices:
+ * taken at `head`, given back at `tail`; both only grow, and are places modulo `size`.
+ * A slot of 0 is not written yet. (A queue map would do, but for Linux 6.1, whose
+ * syscall programs, the sweeper, may not use one.)
+ */
+struct hf_free_splices {
+	__u64 head;
+	__u64 tail;
+	__u32 size;
+	__u32 pad;
+};
+HF_SIZE(hf_free_splices, 24);
 
 /* early_data: what a client has sent before there was a member: pieces of the stream, from its first byte. */
 struct hf_early_key {

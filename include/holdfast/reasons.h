@@ -66,7 +66,8 @@
 	REASON(head_over_limit, fallback, "likewise, because the head is longer than early_data.max_head")             \
 	REASON(server_first, fallback, "likewise, because the client sent nothing for server_first_wait")              \
 	REASON(member_in_other_talk, fallback,                                                                         \
-	       "the member already talks to the client's address and port, about something else: the client was asked") \
+	       "the member already talks to the client's address and port, about something else: the client was "      \
+	       "asked")                                                                                                \
 	REASON(connecting_again, fallback, "a SYN to a member was repeated")                                           \
 	REASON(replayed_again, fallback, "early data was sent to its member once more")                                \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \

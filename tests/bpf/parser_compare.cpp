@@ -134,7 +134,8 @@ private:
 		progress.base = progress.parsed / progress.piece * progress.piece;
 		slot.available = static_cast<uint32_t>(end - progress.base);
 		// What is yet to come is not known, but that there is something.
-		slot.length = static_cast<uint32_t>(end < last ? end - progress.base + 1 : sample.length - progress.base);
+		slot.length =
+			static_cast<uint32_t>(end < last ? end - progress.base + 1 : sample.length - progress.base);
 		slot.resume = static_cast<uint32_t>(progress.parsed - progress.base);
 		slot.begun = progress.parsed > 0;
 		slot.answer = 0;
@@ -193,10 +194,34 @@ private:
 // One small change, or up to eight, of the kinds that parsers trip over.
 void mutate(Sample &sample, std::mt19937_64 &random, const std::vector<Sample> &others)
 {
-	static const std::string spice[] = {
-		"\r\n", "\n", " ",	"\t", ":",   "Call-ID:", "i:",	"\r\n ", "\r",	"\x01", std::string(1, '\0'),
-		"\xff", "\x02", "C",	"\x1a", "\n\n", "Cookie:",  "sid=", ";",    "\"",	"?",	"&",
-		"#",	"uid=", "X-Key:", "0", "=",   "HTTP/1.1"};
+	static const std::string spice[] = {"\r\n",
+					    "\n",
+					    " ",
+					    "\t",
+					    ":",
+					    "Call-ID:",
+					    "i:",
+					    "\r\n ",
+					    "\r",
+					    "\x01",
+					    std::string(1, '\0'),
+					    "\xff",
+					    "\x02",
+					    "C",
+					    "\x1a",
+					    "\n\n",
+					    "Cookie:",
+					    "sid=",
+					    ";",
+					    "\"",
+					    "?",
+					    "&",
+					    "#",
+					    "uid=",
+					    "X-Key:",
+					    "0",
+					    "=",
+					    "HTTP/1.1"};
 	std::string &bytes = sample.bytes;
 	const bool cut = sample.length != bytes.size();
 

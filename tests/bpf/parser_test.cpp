@@ -184,7 +184,8 @@ TEST(ParserAgrees, RadiusOneAttribute)
 
 TEST(ParserAgrees, RadiusOr)
 {
-	compare_parsers(radius_rule(HF_RELATION_OR, {{44}, {26, 9, 1}, {31}, {4}}), radius_samples(), Transport::datagram);
+	compare_parsers(radius_rule(HF_RELATION_OR, {{44}, {26, 9, 1}, {31}, {4}}), radius_samples(),
+			Transport::datagram);
 }
 
 TEST(ParserAgrees, RadiusWholeVendorAttribute)

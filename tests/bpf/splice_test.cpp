@@ -68,7 +68,8 @@ protected:
 		seen.flags = frame.at(at + 13);
 		seen.window = static_cast<uint16_t>(word(12));
 		const size_t header = static_cast<size_t>(frame.at(at + 12) >> 4) * 4;
-		seen.options.assign(frame.begin() + static_cast<ptrdiff_t>(at + 20), frame.begin() + static_cast<ptrdiff_t>(at + header));
+		seen.options.assign(frame.begin() + static_cast<ptrdiff_t>(at + 20),
+				    frame.begin() + static_cast<ptrdiff_t>(at + header));
 		seen.payload.assign(frame.begin() + static_cast<ptrdiff_t>(at + header), frame.end());
 		return seen;
 	}
@@ -84,8 +85,8 @@ protected:
 						 .window = 500,
 						 .options = options};
 	}
-	Packet from_member(int number, uint8_t flags, uint32_t sequence, uint32_t acknowledgement, const Bytes &options = {},
-			   uint16_t port = 40000) const
+	Packet from_member(int number, uint8_t flags, uint32_t sequence, uint32_t acknowledgement,
+			   const Bytes &options = {}, uint16_t port = 40000) const
 	{
 		return ip(member(number), client()) / Tcp{.source = 8080,
 							  .destination = port,
@@ -126,13 +127,17 @@ protected:
 	{
 		const uint32_t cookie = ask(bed, offer(), port);
 
-		EXPECT_TRUE(dropped(Hook::tc, open(bed, from_client(ack, client_isn + 1, cookie + 1, stamps(client_clock + 1, 0), port))));
-		const Outcome connecting = open(bed, from_client(ack | psh, client_isn + 1, cookie + 1, stamps(client_clock + 2, 0), port) /
-							     Payload(request));
+		EXPECT_TRUE(dropped(Hook::tc, open(bed, from_client(ack, client_isn + 1, cookie + 1,
+								    stamps(client_clock + 1, 0), port))));
+		const Outcome connecting = open(
+			bed, from_client(ack | psh, client_isn + 1, cookie + 1, stamps(client_clock + 2, 0), port) /
+				     Payload(request));
 		EXPECT_TRUE(sent(Hook::tc, connecting));
 		number = addressee(connecting);
-		const Outcome bound = open(bed, from_member(number, syn | ack, member_isn, client_isn + 1,
-							    words({0x020405b4, 0x0402080a, member_clock, client_clock + 2, 0x01030307}), port));
+		const Outcome bound = open(
+			bed,
+			from_member(number, syn | ack, member_isn, client_isn + 1,
+				    words({0x020405b4, 0x0402080a, member_clock, client_clock + 2, 0x01030307}), port));
 		EXPECT_TRUE(sent(Hook::tc, bound));
 		EXPECT_EQ(look(bound.packet).payload, request);
 		EXPECT_EQ(look(bound.packet).sequence, client_isn + 1);
@@ -174,7 +179,8 @@ TEST_P(Splice, ASynIsAnsweredWithWhatItOffered)
 				std::vector<uint32_t> options = {0x020405b4};
 
 				if (timestamps)
-					options.insert(options.end(), {sack ? 0x0402080aU : 0x0101080aU, client_clock, 0});
+					options.insert(options.end(),
+						       {sack ? 0x0402080aU : 0x0101080aU, client_clock, 0});
 				else if (sack)
 					options.push_back(0x01010402);
 				if (scale)
@@ -193,7 +199,8 @@ TEST_P(Splice, ASynIsAnsweredWithWhatItOffered)
 					options.back() = 0x01030307;
 				Bytes expected = words(options);
 				if (timestamps) {
-					std::copy(seen.options.begin() + 8, seen.options.begin() + 12, expected.begin() + 8);
+					std::copy(seen.options.begin() + 8, seen.options.begin() + 12,
+						  expected.begin() + 8);
 					const Bytes echo = words({client_clock});
 					std::copy(echo.begin(), echo.end(), expected.begin() + 12);
 				}
@@ -245,7 +252,8 @@ TEST_P(Splice, WhoFitsNoCookieIsTurnedAway)
 	const uint32_t cookie = ask(bed);
 
 	// Another sequence number, another port, a cookie of long ago.
-	for (const Bytes &packet : {from_client(ack, client_isn + 2, cookie + 1).build(), from_client(ack, client_isn + 1, cookie + 1, {}, 40001).build(),
+	for (const Bytes &packet : {from_client(ack, client_isn + 2, cookie + 1).build(),
+				    from_client(ack, client_isn + 1, cookie + 1, {}, 40001).build(),
 				    from_client(ack, client_isn + 1, cookie + 1 + 1024).build()})
 		EXPECT_TRUE(dropped(hook(), bed.run(hook(), packet)));
 	EXPECT_EQ(bed.reason(HF_REASON_cookie_invalid), 3U);
@@ -263,19 +271,20 @@ TEST_P(Splice, BoundPacketsAreTranslated)
 	const uint32_t shift = cookie - member_isn, next = client_isn + 1 + static_cast<uint32_t>(request.size());
 
 	// The answer.
-	Outcome outcome = run(bed, from_member(number, ack, member_isn + 1, next, stamps(member_clock + 10, client_clock + 2)) /
-					   Payload("HTTP/1.1 200 OK\r\n\r\n"));
+	Outcome outcome =
+		run(bed, from_member(number, ack, member_isn + 1, next, stamps(member_clock + 10, client_clock + 2)) /
+				 Payload("HTTP/1.1 200 OK\r\n\r\n"));
 	ASSERT_TRUE(sent(hook(), outcome));
-	EXPECT_EQ(outcome.packet,
-		  expected_link((ip(vip(), client(), 63) / Tcp{.source = 80,
-							       .destination = 40000,
-							       .sequence = cookie + 1,
-							       .acknowledgement = next,
-							       .flags = ack,
-							       .window = 300,
-							       .options = look(outcome.packet).options} /
-				 Payload("HTTP/1.1 200 OK\r\n\r\n"))
-					.build()));
+	EXPECT_EQ(outcome.packet, expected_link((ip(vip(), client(), 63) /
+						 Tcp{.source = 80,
+						     .destination = 40000,
+						     .sequence = cookie + 1,
+						     .acknowledgement = next,
+						     .flags = ack,
+						     .window = 300,
+						     .options = look(outcome.packet).options} /
+						 Payload("HTTP/1.1 200 OK\r\n\r\n"))
+							.build()));
 	EXPECT_EQ(pieces(bed), 0U) << "the early data was acknowledged";
 	// Its timestamps follow those of the SYN-ACK.
 	const Bytes stamp = look(outcome.packet).options;
@@ -327,14 +336,18 @@ TEST_P(Splice, WindowsAreScaledForTheOtherSide)
 		}));
 		return found;
 	}();
-	const Outcome bound = open(bed, from_member(number, syn | ack, member_isn, client_isn + 1, words({0x020405b4})));
+	const Outcome bound =
+		open(bed, from_member(number, syn | ack, member_isn, client_isn + 1, words({0x020405b4})));
 	ASSERT_TRUE(sent(Hook::tc, bound));
 	EXPECT_EQ(look(bound.packet).window, 500U << 4) << "the member takes windows as they are";
-	const Outcome forward = run(bed, from_client(ack, client_isn + 1 + static_cast<uint32_t>(request.size()), cookie + 1));
+	const Outcome forward =
+		run(bed, from_client(ack, client_isn + 1 + static_cast<uint32_t>(request.size()), cookie + 1));
 	EXPECT_EQ(look(forward.packet).window, 500U << 4);
-	const Outcome reply = run(bed, from_member(number, ack, member_isn + 1, client_isn + 1 + static_cast<uint32_t>(request.size())));
+	const Outcome reply = run(
+		bed, from_member(number, ack, member_isn + 1, client_isn + 1 + static_cast<uint32_t>(request.size())));
 	EXPECT_EQ(look(reply.packet).window, 300U >> 7);
-	EXPECT_TRUE(bed.maps->pools.get(bed.maps->virtual_server_settings.get(bed.server_id("shop")).pool).tcp_lacking & HF_TCP_WINDOW_SCALE);
+	EXPECT_TRUE(bed.maps->pools.get(bed.maps->virtual_server_settings.get(bed.server_id("shop")).pool).tcp_lacking &
+		    HF_TCP_WINDOW_SCALE);
 }
 
 // Byte by byte, with repetitions that say something else: what came first counts.
@@ -345,7 +358,8 @@ TEST_P(Splice, TheFirstByteStoredCounts)
 	Outcome outcome;
 
 	for (uint32_t i = 0; i < request.size(); i++) {
-		outcome = open(bed, from_client(ack, client_isn + 1 + i, cookie + 1, stamps(client_clock + i, 0)) / Payload(request.substr(i, 1)));
+		outcome = open(bed, from_client(ack, client_isn + 1 + i, cookie + 1, stamps(client_clock + i, 0)) /
+					    Payload(request.substr(i, 1)));
 		if (i + 1 < request.size()) {
 			open(bed, from_client(ack, client_isn + 1, cookie + 1, stamps(client_clock + i, 0)) /
 					  Payload(std::string(i + 1, 'X')));
@@ -355,7 +369,8 @@ TEST_P(Splice, TheFirstByteStoredCounts)
 	}
 	ASSERT_EQ(look(outcome.packet).flags, syn);
 	EXPECT_GT(bed.reason(HF_REASON_early_repeated), 10U);
-	const Outcome bound = open(bed, from_member(addressee(outcome), syn | ack, member_isn, client_isn + 1, offer()));
+	const Outcome bound =
+		open(bed, from_member(addressee(outcome), syn | ack, member_isn, client_isn + 1, offer()));
 	EXPECT_EQ(request.find(look(bound.packet).payload), 0U) << look(bound.packet).payload;
 	EXPECT_NE(look(bound.packet).payload.find("sid=abc\r\n"), std::string::npos);
 }
@@ -368,7 +383,8 @@ TEST_P(Splice, GapsCorruptionAndStraysAreNotStored)
 
 	open(bed, from_client(ack, client_isn + 1, cookie + 1, times));
 	// Behind a gap.
-	EXPECT_TRUE(dropped(Hook::tc, open(bed, from_client(ack, client_isn + 5, cookie + 1, times) / Payload(request))));
+	EXPECT_TRUE(
+		dropped(Hook::tc, open(bed, from_client(ack, client_isn + 5, cookie + 1, times) / Payload(request))));
 	EXPECT_EQ(bed.reason(HF_REASON_early_out_of_order), 1U);
 	// Corrupt.
 	Bytes corrupt = from_client(ack, client_isn + 1, cookie + 1, times) / Payload(request);
@@ -399,7 +415,8 @@ TEST_P(Splice, AHeadWithoutEndGoesWhereTheMethodSays)
 	open(bed, from_client(ack, at, cookie + 1, stamps(client_clock, 0)) / Payload("GET / HTTP/1.1\r\nX: "));
 	at += 19;
 	for (int i = 0; i < 40 && !(sent(Hook::tc, outcome) && look(outcome.packet).flags == syn); i++) {
-		outcome = open(bed, from_client(ack, at, cookie + 1, stamps(client_clock + 1, 0)) / Payload(std::string(1400, 'x')));
+		outcome = open(bed, from_client(ack, at, cookie + 1, stamps(client_clock + 1, 0)) /
+					    Payload(std::string(1400, 'x')));
 		told = told || (sent(Hook::tc, outcome) && look(outcome.packet).flags == ack);
 		at += 1400;
 	}
@@ -410,8 +427,8 @@ TEST_P(Splice, AHeadWithoutEndGoesWhereTheMethodSays)
 
 TEST_P(Splice, WhatIsNoHttpGoesWhereTheMethodSays)
 {
-	for (const std::string &bytes : {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 9), std::string("\0\0\0\0", 4),
-					 std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")}) {
+	for (const std::string &bytes : {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 9),
+					 std::string("\0\0\0\0", 4), std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")}) {
 		Testbed bed(config(web, rule));
 		const uint32_t cookie = ask(bed);
 		const Outcome outcome = open(bed, from_client(ack | psh, client_isn + 1, cookie + 1) / Payload(bytes));
@@ -447,7 +464,9 @@ TEST_P(Splice, AForgedResetAndSynReplaceNothing)
 	const Outcome answer = run(bed, from_client(syn, 42, 0, offer()));
 	EXPECT_EQ(look(answer.packet).flags, syn | ack) << "a cookie, for whoever can receive it";
 	// The member has refused the RST, and goes on.
-	const Outcome reply = run(bed, from_member(number, ack, member_isn + 1, next, stamps(member_clock + 1, client_clock)) / Payload("data"));
+	const Outcome reply =
+		run(bed, from_member(number, ack, member_isn + 1, next, stamps(member_clock + 1, client_clock)) /
+				 Payload("data"));
 	ASSERT_TRUE(sent(hook(), reply));
 	EXPECT_EQ(look(reply.packet).sequence, cookie + 1);
 	// Who has received the cookie begins anew.

@@ -58,19 +58,38 @@ std::vector<Sample> http_samples()
 		samples.push_back({head(headers), head(headers).size() + 1});
 		samples.push_back(whole(head(headers) + "Cookie: sid=body\r\nX-Key: body\r\n\r\n"));
 	}
-	for (const char *first : {"GET /?uid=1 HTTP/1.1", "POST http://h/?a=b&uid=2&c HTTP/1.0", "GET /?uid= HTTP/1.1",
-				  "GET /?uid=&uid=3 HTTP/1.1", "GET /?xuid=1&uidx=2 HTTP/1.1", "GET /?UID=1 HTTP/1.1",
-				  "GET /?uid=%34%32 HTTP/1.1", "GET /#?uid=1 HTTP/1.1", "GET /?a#uid=1 HTTP/1.1",
-				  "GET /??uid=1&uid=2 HTTP/1.1", "GET /?a=1?uid=2 HTTP/1.1", "GET /?uid HTTP/1.1",
-				  "GET /?uid=a=b HTTP/1.1", "GET / HTTP/2.0", "GET /", "GET", "get / HTTP/1.1",
-				  "PRI * HTTP/2.0", "GET  HTTP/1.1", "GET / HTTP/1.x", "G@T / HTTP/1.1",
-				  "AVERYLONGMETHODNAMEINDEED / HTTP/1.1", "", "\r\n\r\nGET /?uid=9 HTTP/1.1"})
+	for (const char *first : {"GET /?uid=1 HTTP/1.1",
+				  "POST http://h/?a=b&uid=2&c HTTP/1.0",
+				  "GET /?uid= HTTP/1.1",
+				  "GET /?uid=&uid=3 HTTP/1.1",
+				  "GET /?xuid=1&uidx=2 HTTP/1.1",
+				  "GET /?UID=1 HTTP/1.1",
+				  "GET /?uid=%34%32 HTTP/1.1",
+				  "GET /#?uid=1 HTTP/1.1",
+				  "GET /?a#uid=1 HTTP/1.1",
+				  "GET /??uid=1&uid=2 HTTP/1.1",
+				  "GET /?a=1?uid=2 HTTP/1.1",
+				  "GET /?uid HTTP/1.1",
+				  "GET /?uid=a=b HTTP/1.1",
+				  "GET / HTTP/2.0",
+				  "GET /",
+				  "GET",
+				  "get / HTTP/1.1",
+				  "PRI * HTTP/2.0",
+				  "GET  HTTP/1.1",
+				  "GET / HTTP/1.x",
+				  "G@T / HTTP/1.1",
+				  "AVERYLONGMETHODNAMEINDEED / HTTP/1.1",
+				  "",
+				  "\r\n\r\nGET /?uid=9 HTTP/1.1"})
 		samples.push_back(whole(head(with_all, first)));
-	for (const size_t size : {7UL, 8UL, 100UL, 511UL, 512UL, 513UL, 4095UL, 4096UL, 4097UL, 9000UL, 31000UL, 33000UL}) {
+	for (const size_t size :
+	     {7UL, 8UL, 100UL, 511UL, 512UL, 513UL, 4095UL, 4096UL, 4097UL, 9000UL, 31000UL, 33000UL}) {
 		samples.push_back(whole(head("Cookie: sid=" + std::string(size, 's') + "\r\n")));
 		samples.push_back(whole(head("X-Pad: " + std::string(size, 'p') + "\r\n" + with_all)));
 		samples.push_back(whole(head("Cookie: a=" + std::string(size, ';') + " sid=x\r\n" + with_all)));
-		samples.push_back(whole(head("X-Key: " + std::string(size, ' ') + "x" + std::string(size, ' ') + "\r\n")));
+		samples.push_back(
+			whole(head("X-Key: " + std::string(size, ' ') + "x" + std::string(size, ' ') + "\r\n")));
 	}
 	samples.push_back(whole(std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + with_all));
 	samples.push_back(whole("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
@@ -92,17 +111,26 @@ std::vector<Sample> rdp_samples()
 {
 	std::vector<Sample> samples = corpus("rdp");
 
-	for (const std::string &cookie :
-	     {std::string("Cookie: mstshash=alice\r\n"), std::string("Cookie: mstshash=DOMAIN\\bob\r\n"),
-	      std::string("Cookie: mstshash=\r\n"), std::string("Cookie: mstshash=x\r"), std::string("Cookie: mstshash=x\n"),
-	      std::string("cookie: mstshash=x\r\n"), std::string("Cookie: msts=16777226.15629.0000\r\n"),
-	      std::string("Cookie: msts=3640205228.15629.0000\r\n"), std::string("Cookie: msts=4294967296.1.0000\r\n"),
-	      std::string("Cookie: msts=4294967295.65535.0000\r\n"), std::string("Cookie: msts=1.65536.0000\r\n"),
-	      std::string("Cookie: msts=1.2.0001\r\n"), std::string("Cookie: msts=1.2.0000x\r\n"),
-	      std::string("Cookie: msts=1.2.000\r\n"), std::string("Cookie: msts=.2.0000\r\n"),
-	      std::string("Cookie: msts=99999999999999.2.0000\r\n"), std::string("Cookie: msts=1..0000\r\n"),
-	      std::string("Cookie: mstshash=a\r\nCookie: msts=1.2.0000\r\n"), std::string("tsv://MS Terminal Services\r\n"),
-	      std::string()}) {
+	for (const std::string &cookie : {std::string("Cookie: mstshash=alice\r\n"),
+					  std::string("Cookie: mstshash=DOMAIN\\bob\r\n"),
+					  std::string("Cookie: mstshash=\r\n"),
+					  std::string("Cookie: mstshash=x\r"),
+					  std::string("Cookie: mstshash=x\n"),
+					  std::string("cookie: mstshash=x\r\n"),
+					  std::string("Cookie: msts=16777226.15629.0000\r\n"),
+					  std::string("Cookie: msts=3640205228.15629.0000\r\n"),
+					  std::string("Cookie: msts=4294967296.1.0000\r\n"),
+					  std::string("Cookie: msts=4294967295.65535.0000\r\n"),
+					  std::string("Cookie: msts=1.65536.0000\r\n"),
+					  std::string("Cookie: msts=1.2.0001\r\n"),
+					  std::string("Cookie: msts=1.2.0000x\r\n"),
+					  std::string("Cookie: msts=1.2.000\r\n"),
+					  std::string("Cookie: msts=.2.0000\r\n"),
+					  std::string("Cookie: msts=99999999999999.2.0000\r\n"),
+					  std::string("Cookie: msts=1..0000\r\n"),
+					  std::string("Cookie: mstshash=a\r\nCookie: msts=1.2.0000\r\n"),
+					  std::string("tsv://MS Terminal Services\r\n"),
+					  std::string()}) {
 		samples.push_back(whole(rdp(cookie)));
 		samples.push_back(whole(rdp(cookie, "")));
 		samples.push_back({rdp(cookie), 60000});
@@ -153,11 +181,15 @@ std::vector<Sample> iso8583_samples(const Rule &rule)
 	const bool ascii = rule.encoding == Iso8583Encoding::ascii;
 	const std::string pin = ascii ? "0123456789ABCDEF" : "\x01\x23\x45\x67\x89\xab\xcd\xef";
 	const std::string card = "164000001234567890", terminal = "TERM0001", merchant = "MERCHANT0000001";
-	std::vector<Sample> samples = rule.framing == Iso8583Framing::length16 ? corpus(ascii ? "iso8583-ascii" : "iso8583")
-									       : std::vector<Sample>();
+	std::vector<Sample> samples = rule.framing == Iso8583Framing::length16
+					      ? corpus(ascii ? "iso8583-ascii" : "iso8583")
+					      : std::vector<Sample>();
 
 	for (const char *type : {"0200", "1200", "2200", "0800", "3200", "020x", "GET "}) {
-		samples.push_back(whole(iso8583(type, {{2, card}, {3, "000000"}, {4, "000000001000"}, {11, "000042"}, {41, terminal}, {42, merchant}}, rule)));
+		samples.push_back(whole(iso8583(
+			type,
+			{{2, card}, {3, "000000"}, {4, "000000001000"}, {11, "000042"}, {41, terminal}, {42, merchant}},
+			rule)));
 		samples.push_back(whole(iso8583(type, {{3, "000000"}, {11, "000042"}, {41, terminal}}, rule)));
 		samples.push_back(whole(iso8583(type, {{2, card}, {52, pin}, {70, "301"}}, rule)));
 		samples.push_back(whole(iso8583(type, {{35, "37" + std::string(37, 'z')}, {42, merchant}}, rule)));
@@ -166,9 +198,17 @@ std::vector<Sample> iso8583_samples(const Rule &rule)
 		samples.push_back(whole(iso8583(type, {{2, "00"}, {41, terminal}, {42, merchant}}, rule)));
 		samples.push_back(whole(iso8583(type, {{2, "99123"}}, rule)));
 		samples.push_back(whole(iso8583(type, {{2, "x6123"}}, rule)));
-		samples.push_back(whole(iso8583(type, {{2, card}, {42, merchant}, {48, "999" + std::string(999, '4')}, {60, "900" + std::string(900, '6')}, {67, "01"}, {128, pin}}, rule)));
+		samples.push_back(whole(iso8583(type,
+						{{2, card},
+						 {42, merchant},
+						 {48, "999" + std::string(999, '4')},
+						 {60, "900" + std::string(900, '6')},
+						 {67, "01"},
+						 {128, pin}},
+						rule)));
 	}
-	const std::string whole_one = iso8583("0200", {{2, card}, {11, "000042"}, {41, terminal}, {42, merchant}}, rule);
+	const std::string whole_one =
+		iso8583("0200", {{2, card}, {11, "000042"}, {41, terminal}, {42, merchant}}, rule);
 	for (size_t size = 0; size < whole_one.size(); size++)
 		samples.push_back({whole_one.substr(0, size), size + size % 2});
 	samples.push_back(whole(whole_one + whole_one));
@@ -203,7 +243,8 @@ TEST(StreamParserAgrees, LongKeyword)
 
 	for (const size_t size : {61UL, 62UL, 63UL, 64UL})
 		for (int i = 0; i < 12; i++)
-			samples.push_back(whole(head("Cookie: " + std::string(size, 'k') + "=v" + std::to_string(i) + "\r\n")));
+			samples.push_back(
+				whole(head("Cookie: " + std::string(size, 'k') + "=v" + std::to_string(i) + "\r\n")));
 	compare_parsers(http_rule(HF_RULE_COOKIE_HASH, name), samples, Transport::stream);
 }
 

@@ -35,7 +35,8 @@ std::vector<std::string> split(const std::string &line)
 void wait_for_port(const Lab &lab, const std::string &where, int port, const char *kind = "-lnuH")
 {
 	for (int i = 0; i < 500; i++) {
-		if (lab.run(where, fmt::format("ss {}", kind)).output.find(fmt::format(":{} ", port)) != std::string::npos)
+		if (lab.run(where, fmt::format("ss {}", kind)).output.find(fmt::format(":{} ", port)) !=
+		    std::string::npos)
 			return;
 		std::this_thread::sleep_for(std::chrono::milliseconds(20));
 	}
@@ -115,14 +116,13 @@ std::map<std::string, long> make_sip_calls(const Lab &lab, bool ipv4, int calls,
 	// Over TCP a call keeps its connection: sipp's own servers answer nowhere else.
 	shell(fmt::format("sed '{}' {}/tests/e2e/sip_client.xml > {}.xml", tcp ? "/closecon/d" : "", source_directory(),
 			  base));
-	const Ran ran =
-		lab.run("client",
-			fmt::format("timeout 120 sipp -sf {}.xml {}:5060 -i {} -bind_local -t {} "
-				    "-r {} -m {} -nostdin -max_socket 15000 -skip_rlimit -default_behaviors all,-bye "
-				    "-deadcall_wait 2s -buff_size 4194304 -watchdog_interval 0 -recv_timeout 20s "
-				    "-trace_err -error_file {}.errors -trace_stat -stf {}.csv -fd 1",
-				    base, Lab::vip_url(ipv4), Lab::client_address(ipv4, client),
-				    tcp ? "tn" : "un", rate, calls, base, base));
+	const Ran ran = lab.run(
+		"client", fmt::format("timeout 120 sipp -sf {}.xml {}:5060 -i {} -bind_local -t {} "
+				      "-r {} -m {} -nostdin -max_socket 15000 -skip_rlimit -default_behaviors all,-bye "
+				      "-deadcall_wait 2s -buff_size 4194304 -watchdog_interval 0 -recv_timeout 20s "
+				      "-trace_err -error_file {}.errors -trace_stat -stf {}.csv -fd 1",
+				      base, Lab::vip_url(ipv4), Lab::client_address(ipv4, client), tcp ? "tn" : "un",
+				      rate, calls, base, base));
 	std::map<std::string, long> numbers = read_sip_statistics(base + ".csv");
 
 	numbers["status"] = ran.status;

@@ -361,7 +361,7 @@ void Lab::start_services()
 		const std::string where = fmt::format("rs{}", number);
 
 		for (int i = 0; i < 100 && (run(where, "ss -ltnuH").output.find(":9000") == std::string::npos ||
-					run(where, "ss -ltnuH").output.find(":8583") == std::string::npos);
+					    run(where, "ss -ltnuH").output.find(":8583") == std::string::npos);
 		     i++)
 			std::this_thread::sleep_for(std::chrono::milliseconds(20));
 	}
@@ -372,11 +372,13 @@ void Lab::make_wire_bad(const std::string &where, const std::string &interface, 
 	const std::string pin = fmt::format("/sys/fs/bpf/{}-{}-{}", prefix_, where, interface);
 	// The filter comes before any other on the interface, and stays: only its number changes.
 	const Ran ran = shell(fmt::format(
-		"set -e; if [ ! -e {0} ]; then mkdir -p {0}; bpftool prog loadall {1} {0} pinmaps {0}; {2} || :; {3}; fi; "
+		"set -e; if [ ! -e {0} ]; then mkdir -p {0}; bpftool prog loadall {1} {0} pinmaps {0}; {2} || :; {3}; "
+		"fi; "
 		"bpftool map update pinned {0}/per_mille key 0 0 0 0 value {4} {5} 0 0",
 		pin, program("../tests/e2e/bad_wire.bpf.o"),
 		in(where, fmt::format("tc qdisc add dev {} clsact 2>/dev/null", interface)),
-		in(where, fmt::format("tc filter add dev {} ingress pref 1 bpf da object-pinned {}/bad_wire", interface, pin)),
+		in(where,
+		   fmt::format("tc filter add dev {} ingress pref 1 bpf da object-pinned {}/bad_wire", interface, pin)),
 		per_mille & 255, per_mille >> 8));
 
 	if (ran.status != 0)
@@ -394,8 +396,13 @@ std::string Lab::base_config(const std::string &mode, int members)
 				       "  - {{name: clients, mode: {}}}\n  - {{name: servers, mode: {}}}\npools:\n",
 				       mode, mode);
 
-	for (const auto &[name, port] :
-	     {std::pair("web", 8080), {"echo", 9000}, {"name", 5353}, {"sip", 5060}, {"desk", 3389}, {"cards", 8583}, {"radius", 0}}) {
+	for (const auto &[name, port] : {std::pair("web", 8080),
+					 {"echo", 9000},
+					 {"name", 5353},
+					 {"sip", 5060},
+					 {"desk", 3389},
+					 {"cards", 8583},
+					 {"radius", 0}}) {
 		for (const bool ipv4 : {true, false}) {
 			yaml += fmt::format("  - name: {}{}\n    members:\n", name, ipv4 ? 4 : 6);
 			for (int i = 1; i <= members; i++)

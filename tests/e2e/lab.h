@@ -51,7 +51,8 @@ public:
 	std::string ask_udp(bool ipv4, int client, int port, int source_port, const std::string &text = "who") const;
 	// The first line that a server sends to a new connection of a client that begins with
 	// `bytes`; its last one, where it ends by itself. "" if there is none.
-	std::string ask_stream(bool ipv4, int client, int port, const std::string &bytes, bool to_the_end = false) const;
+	std::string ask_stream(bool ipv4, int client, int port, const std::string &bytes,
+			       bool to_the_end = false) const;
 	// Sends `file` through the echo service and returns what came back, as SHA-256.
 	std::string echo_hash(bool ipv4, int client, int port, const std::string &file) const;
 

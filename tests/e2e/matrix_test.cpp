@@ -118,16 +118,19 @@ std::string first_message(hf_rule_type type, int number)
 		       std::string("\xe0\0\0\0\0\0", 6) + cookie + std::string("\x01\0\x08\0\x03\0\0\0", 8);
 	}
 	case HF_RULE_ISO8583_BITMAP: {
-		const std::string body =
-			std::string("0200\x20\x20\0\0\0\xc0\0\0", 12) + "000000" "000042" "TERM" + key + "MERCHANT0000001";
+		const std::string body = std::string("0200\x20\x20\0\0\0\xc0\0\0", 12) +
+					 "000000"
+					 "000042"
+					 "TERM" +
+					 key + "MERCHANT0000001";
 
 		return std::string{0, static_cast<char>(body.size())} + body;
 	}
 	case HF_RULE_SIP_CALL_ID:
 		return "OPTIONS sip:a@example.com SIP/2.0\r\nVia: SIP/2.0/TCP h\r\nCall-ID: " + key + "@h\r\n\r\n";
 	default:
-		return "GET /?a=1&uid=" + key + " HTTP/1.1\r\nHost: h\r\nX-Key: " + key + "\r\nCookie: a=1; sid=" + key +
-		       "\r\nConnection: close\r\n\r\n";
+		return "GET /?a=1&uid=" + key + " HTTP/1.1\r\nHost: h\r\nX-Key: " + key +
+		       "\r\nCookie: a=1; sid=" + key + "\r\nConnection: close\r\n\r\n";
 	}
 }
 
@@ -191,10 +194,10 @@ void expect_dialogs_stay(Lab &lab, const Combination &one, int, int)
 void expect_keys_stay(Lab &lab, const Combination &one, int clients, int rounds)
 {
 	const bool http = !keeps_table(one.rule);
-	const int port = http				    ? 80
-			 : one.rule == HF_RULE_RDP_COOKIE   ? 3389
+	const int port = http                              ? 80
+			 : one.rule == HF_RULE_RDP_COOKIE  ? 3389
 			 : one.rule == HF_RULE_SIP_CALL_ID ? 5061
-							    : 8583;
+							   : 8583;
 	std::map<int, std::string> servers;
 	std::set<std::string> used;
 
@@ -250,11 +253,16 @@ void expect_users_stay(Lab &lab, const Combination &one, int, int)
 }
 
 const std::map<hf_rule_type, std::function<void(Lab &, const Combination &, int, int)>> scenarios = {
-	{HF_RULE_SOURCE_ADDRESS, expect_clients_stay},         {HF_RULE_SOURCE_ADDRESS_HASH, expect_clients_stay},
-	{HF_RULE_SOURCE_ADDRESS_PORT_HASH, expect_ports_stay}, {HF_RULE_SIP_CALL_ID, expect_calls_stay},
-	{HF_RULE_RADIUS_ATTRIBUTE, expect_users_stay},         {HF_RULE_HTTP_HEADER_HASH, expect_keys_stay},
-	{HF_RULE_HTTP_REQUEST_HASH, expect_keys_stay},         {HF_RULE_COOKIE_HASH, expect_keys_stay},
-	{HF_RULE_RDP_COOKIE, expect_keys_stay},                {HF_RULE_ISO8583_BITMAP, expect_keys_stay},
+	{HF_RULE_SOURCE_ADDRESS, expect_clients_stay},
+	{HF_RULE_SOURCE_ADDRESS_HASH, expect_clients_stay},
+	{HF_RULE_SOURCE_ADDRESS_PORT_HASH, expect_ports_stay},
+	{HF_RULE_SIP_CALL_ID, expect_calls_stay},
+	{HF_RULE_RADIUS_ATTRIBUTE, expect_users_stay},
+	{HF_RULE_HTTP_HEADER_HASH, expect_keys_stay},
+	{HF_RULE_HTTP_REQUEST_HASH, expect_keys_stay},
+	{HF_RULE_COOKIE_HASH, expect_keys_stay},
+	{HF_RULE_RDP_COOKIE, expect_keys_stay},
+	{HF_RULE_ISO8583_BITMAP, expect_keys_stay},
 };
 
 TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)
@@ -273,8 +281,7 @@ TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)
 
 	const std::string file = lab.directory() + "/payload";
 	const Payload payload(10 * 1024 * 1024);
-	std::ofstream(file, std::ios::binary)
-		<< (reads_streams(one.rule) ? first_message(one.rule, 1) : "");
+	std::ofstream(file, std::ios::binary) << (reads_streams(one.rule) ? first_message(one.rule, 1) : "");
 	std::ofstream(file, std::ios::binary | std::ios::app)
 		.write(reinterpret_cast<const char *>(payload.bytes.data()),
 		       static_cast<std::streamsize>(payload.bytes.size()));

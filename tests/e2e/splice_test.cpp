@@ -3,6 +3,7 @@
 // whatever happens on the way.
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
 #include <fstream>
@@ -35,8 +36,8 @@ std::string place_name(const testing::TestParamInfo<Place> &info)
 	return name;
 }
 
-const Place places[] = {{true, "xdp"}, {true, "tc"}, {true, "xdp-generic"}, {false, "xdp"}, {false, "tc"},
-			{false, "xdp-generic"}};
+const Place places[] = {{true, "xdp"},  {true, "tc"},  {true, "xdp-generic"},
+			{false, "xdp"}, {false, "tc"}, {false, "xdp-generic"}};
 
 class Splice : public testing::TestWithParam<Place>
 {
@@ -46,8 +47,9 @@ protected:
 	// Virtual servers with a rule that reads cookies: nginx on 80, echo on 9000; more in `servers`.
 	std::string config(const std::string &servers = "", const std::string &top = "") const
 	{
-		std::string yaml = Lab::base_config(GetParam().hook) + top +
-				   "persistence:\n  - {name: rule, type: cookie-hash, keyword: sid}\nvirtual_servers:\n";
+		std::string yaml =
+			Lab::base_config(GetParam().hook) + top +
+			"persistence:\n  - {name: rule, type: cookie-hash, keyword: sid}\nvirtual_servers:\n";
 
 		for (const auto &[name, pool, port] : {std::tuple("web", "web", 80), {"echo", "echo", 9000}})
 			yaml += server(name, port, pool, "persistence: rule");
@@ -56,7 +58,8 @@ protected:
 
 	std::string server(const std::string &name, int port, const std::string &pool, const std::string &more) const
 	{
-		return fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: tcp, forwarding: dnat, pool: {}{}, {}}}\n",
+		return fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: tcp, forwarding: dnat, pool: "
+				   "{}{}, {}}}\n",
 				   name, Lab::vip(ipv4()), port, pool, ipv4() ? 4 : 6, more);
 	}
 
@@ -65,8 +68,8 @@ protected:
 	// What curl prints, with a cookie.
 	Ran curl(const Lab &lab, const std::string &cookie, const std::string &more = "", int client = 1) const
 	{
-		return lab.run("client", fmt::format("curl -sS --max-time 60 -H 'Cookie: sid={}' --interface {} {} {}", cookie,
-						     Lab::client_address(ipv4(), client), more,
+		return lab.run("client", fmt::format("curl -sS --max-time 60 -H 'Cookie: sid={}' --interface {} {} {}",
+						     cookie, Lab::client_address(ipv4(), client), more,
 						     more.find("http://") == std::string::npos ? url() : ""));
 	}
 
@@ -89,16 +92,18 @@ protected:
 	{
 		const std::string file = fmt::format("{}/files/{}", lab.directory(), size);
 
-		shell(fmt::format("mkdir -p {}/files; chmod 755 {} {}/files; head -c {} /dev/urandom > {}; chmod 644 {}",
-				  lab.directory(), lab.directory(), lab.directory(), size, file, file));
+		shell(fmt::format(
+			"mkdir -p {}/files; chmod 755 {} {}/files; head -c {} /dev/urandom > {}; chmod 644 {}",
+			lab.directory(), lab.directory(), lab.directory(), size, file, file));
 		return shell("sha256sum " + file).output.substr(0, 64);
 	}
 
 	std::string fetch_hash(const Lab &lab, size_t size, const std::string &more = "") const
 	{
 		return lab
-			.run("client", fmt::format("sh -c \"curl -sS --max-time 100 -H 'Cookie: sid=f' {} {} | sha256sum\"",
-						   more, url(fmt::format("/files/{}", size))))
+			.run("client",
+			     fmt::format("sh -c \"curl -sS --max-time 100 -H 'Cookie: sid=f' {} {} | sha256sum\"", more,
+					 url(fmt::format("/files/{}", size))))
 			.output.substr(0, 64);
 	}
 
@@ -126,7 +131,8 @@ protected:
 				const size_t at = numbers.find(name);
 
 				if (at != std::string::npos) {
-					EXPECT_EQ(std::atol(numbers.c_str() + at + std::strlen(name)), 0) << host << ": " << numbers;
+					EXPECT_EQ(std::atol(numbers.c_str() + at + std::strlen(name)), 0)
+						<< host << ": " << numbers;
 				}
 			}
 		}
@@ -147,7 +153,8 @@ TEST_P(Splice, HeadsOfAnySize)
 		for (const int user : {1, 2, 3}) {
 			const std::string file = lab.directory() + "/head";
 			std::ofstream(file) << "X-Pad: " << std::string(size, 'p') << "\n";
-			const Ran ran = curl(lab, std::to_string(user), fmt::format("-H @{} -w '%{{time_total}}'", file));
+			const Ran ran =
+				curl(lab, std::to_string(user), fmt::format("-H @{} -w '%{{time_total}}'", file));
 			const std::string name = ran.output.substr(0, 3);
 
 			ASSERT_TRUE(name.starts_with("rs")) << size << ": " << ran.output;
@@ -187,20 +194,23 @@ TEST_P(Splice, ManyConnections)
 
 	lab.start_daemon(config());
 	curl(lab, "1");
-	const std::string kept = curl(lab, "a", fmt::format("-w '%{{num_connects}}' {}", [&] {
-					       std::string all;
-					       for (int i = 0; i < 50; i++)
-						       all += url() + " ";
-					       return all;
-				       }()))
+	const std::string kept = curl(lab, "a",
+				      fmt::format("-w '%{{num_connects}}' {}",
+						  [&] {
+							  std::string all;
+							  for (int i = 0; i < 50; i++)
+								  all += url() + " ";
+							  return all;
+						  }()))
 					 .output;
 	EXPECT_EQ(std::count(kept.begin(), kept.end(), 'r'), 50) << kept;
-	const Ran wrk = lab.run("client", fmt::format("sh -c \"ulimit -n 20000; wrk -t2 -c2000 -d4 -T10 -H 'Cookie: sid=b' {}\"",
-						      url()));
+	const Ran wrk =
+		lab.run("client",
+			fmt::format("sh -c \"ulimit -n 20000; wrk -t2 -c2000 -d4 -T10 -H 'Cookie: sid=b' {}\"", url()));
 	EXPECT_EQ(wrk.output.find("Socket errors"), std::string::npos) << wrk.output;
 	EXPECT_EQ(wrk.output.find("Non-2xx"), std::string::npos) << wrk.output;
-	const Ran closing = lab.run(
-		"client", fmt::format("wrk -t2 -c100 -d4 -H 'Cookie: sid=c' -H 'Connection: close' {}", url()));
+	const Ran closing =
+		lab.run("client", fmt::format("wrk -t2 -c100 -d4 -H 'Cookie: sid=c' -H 'Connection: close' {}", url()));
 	EXPECT_NE(closing.output.find("requests in"), std::string::npos) << closing.output;
 	EXPECT_EQ(closing.output.find("Socket errors"), std::string::npos) << closing.output;
 	expect_no_damage(lab);
@@ -216,8 +226,12 @@ TEST_P(Splice, BadWires)
 	curl(lab, "1");
 	const std::string hash = make_file(lab, 2000000);
 	for (const int percent : {1, 3, 5}) {
-		for (const auto &[host, interface] : {std::pair("client", "wire"), {"balancer", "clients"}, {"rs1", "wire"},
-						      {"rs2", "wire"}, {"rs3", "wire"}, {"switch", "uplink"}}) {
+		for (const auto &[host, interface] : {std::pair("client", "wire"),
+						      {"balancer", "clients"},
+						      {"rs1", "wire"},
+						      {"rs2", "wire"},
+						      {"rs3", "wire"},
+						      {"switch", "uplink"}}) {
 			// On the balancer in front of Holdfast's own filter, and only where TC sees the packets first.
 			if (std::string(host) == "balancer" && GetParam().hook != "tc")
 				continue;
@@ -228,7 +242,8 @@ TEST_P(Splice, BadWires)
 			for (int i = 0; i < 15; i++) {
 				const Ran ran = curl(lab, "1", fmt::format("-H @{}/head", lab.directory()));
 
-				ASSERT_TRUE(ran.output.starts_with("rs")) << percent << " %, " << size << ": " << ran.output;
+				ASSERT_TRUE(ran.output.starts_with("rs"))
+					<< percent << " %, " << size << ": " << ran.output;
 			}
 		}
 		EXPECT_EQ(fetch_hash(lab, 2000000), hash) << percent << " %";
@@ -273,10 +288,17 @@ TEST_P(Splice, SmallAndLargeFrames)
 
 		if (mtu == 9000 && GetParam().hook == "xdp-generic")
 			continue; // such frames do not fit into a page: the kernel refuses them there
-		for (const auto &[host, interface] :
-		     {std::pair("client", "wire"), {"balancer", "clients"}, {"balancer", "servers"}, {"switch", "uplink"},
-		      {"switch", "port1"}, {"switch", "port2"}, {"switch", "port3"}, {"switch", "bridge"},
-		      {"rs1", "wire"}, {"rs2", "wire"}, {"rs3", "wire"}})
+		for (const auto &[host, interface] : {std::pair("client", "wire"),
+						      {"balancer", "clients"},
+						      {"balancer", "servers"},
+						      {"switch", "uplink"},
+						      {"switch", "port1"},
+						      {"switch", "port2"},
+						      {"switch", "port3"},
+						      {"switch", "bridge"},
+						      {"rs1", "wire"},
+						      {"rs2", "wire"},
+						      {"rs3", "wire"}})
 			lab.run(host, fmt::format("ip link set {} mtu {}", interface, mtu));
 		lab.start_services();
 		lab.start_daemon(config());
@@ -342,8 +364,9 @@ TEST_P(Splice, SynProtection)
 	Lab lab(6);
 
 	lab.start_services();
-	lab.start_daemon(config(server("by-address", 3000, "desk", "persistence: LB_PERSIS_SRC_ADDR, syn_protection: true") +
-				server("by-turn", 3001, "desk", "syn_protection: true")));
+	lab.start_daemon(
+		config(server("by-address", 3000, "desk", "persistence: LB_PERSIS_SRC_ADDR, syn_protection: true") +
+		       server("by-turn", 3001, "desk", "syn_protection: true")));
 	for (int client = 1; client <= 6; client++) {
 		const std::string first = lab.ask_stream(ipv4(), client, 3000, "");
 
@@ -365,10 +388,11 @@ TEST_P(Splice, SlowSenders)
 
 	lab.start_daemon(config("", "early_data: {max_head: 4096, max_bytes_per_client: 20000, timeout: 4}\n"));
 	curl(lab, "1");
-	lab.start("client", fmt::format("sh -c 'for i in $(seq 40); do (printf \"GET / HTTP/1.1\\r\\nX: \"; sleep 30) | "
-					"socat - TCP{}:{}:80,bind={} & done; wait'",
-					ipv4() ? 4 : 6, Lab::vip_url(ipv4()),
-					ipv4() ? Lab::client_address(true, 2) : "[" + Lab::client_address(false, 2) + "]"));
+	lab.start("client",
+		  fmt::format("sh -c 'for i in $(seq 40); do (printf \"GET / HTTP/1.1\\r\\nX: \"; sleep 30) | "
+			      "socat - TCP{}:{}:80,bind={} & done; wait'",
+			      ipv4() ? 4 : 6, Lab::vip_url(ipv4()),
+			      ipv4() ? Lab::client_address(true, 2) : "[" + Lab::client_address(false, 2) + "]"));
 	std::this_thread::sleep_for(std::chrono::milliseconds(1500));
 	const auto connections = lab.query("show connections --limit 1000");
 	size_t collecting = 0, held = 0;
@@ -400,18 +424,22 @@ TEST_P(Splice, ATalkWithAMemberFromTheSamePort)
 			   server("echo", 9000, "echo", "persistence: rule");
 
 	lab.start_services();
-	lab.run("client", ipv4() ? "ip route add 10.0.2.0/24 via 192.0.2.1" : "ip -6 route add fd00:2::/64 via 2001:db8::1");
+	lab.run("client",
+		ipv4() ? "ip route add 10.0.2.0/24 via 192.0.2.1" : "ip -6 route add fd00:2::/64 via 2001:db8::1");
 	lab.start_daemon(yaml);
 	// One line now, one later.
-	lab.start("client", fmt::format("sh -c '(echo direct one; sleep 4; echo direct two; sleep 1) | socat -t 3 - "
-					"TCP{}:{}:9000,sourceport=45678,reuseaddr'",
-					family, member),
+	lab.start("client",
+		  fmt::format("sh -c '(echo direct one; sleep 4; echo direct two; sleep 1) | socat -t 3 - "
+			      "TCP{}:{}:9000,sourceport=45678,reuseaddr'",
+			      family, member),
 		  lab.directory() + "/direct");
 	std::this_thread::sleep_for(std::chrono::milliseconds(500));
 	const Ran spliced = lab.run(
-		"client", fmt::format("sh -c '(printf \"GET / HTTP/1.1\\r\\nCookie: sid=1\\r\\n\\r\\n\"; sleep 1) | timeout 10 socat "
-				      "-t 3 - TCP{}:{}:9000,sourceport=45678,reuseaddr'",
-				      family, Lab::vip_url(ipv4())));
+		"client",
+		fmt::format(
+			"sh -c '(printf \"GET / HTTP/1.1\\r\\nCookie: sid=1\\r\\n\\r\\n\"; sleep 1) | timeout 10 socat "
+			"-t 3 - TCP{}:{}:9000,sourceport=45678,reuseaddr'",
+			family, Lab::vip_url(ipv4())));
 	std::this_thread::sleep_for(std::chrono::milliseconds(5000));
 	EXPECT_EQ(shell("cat " + lab.directory() + "/direct").output, "direct one\ndirect two\n");
 	EXPECT_GE(counter(lab, "member_in_other_talk"), 1U);
@@ -423,9 +451,10 @@ TEST_P(Splice, ATalkWithAMemberFromTheSamePort)
 TEST_P(Splice, Iso8583OfAnotherEncoder)
 {
 	Lab lab(4);
-	std::string yaml = Lab::base_config(GetParam().hook) +
-			   "persistence:\n  - {name: cards, type: iso8583-bitmap, fields: [2, 41]}\nvirtual_servers:\n" +
-			   server("cards", 8583, "cards", "persistence: cards");
+	std::string yaml =
+		Lab::base_config(GetParam().hook) +
+		"persistence:\n  - {name: cards, type: iso8583-bitmap, fields: [2, 41]}\nvirtual_servers:\n" +
+		server("cards", 8583, "cards", "persistence: cards");
 	std::map<std::string, std::string> servers;
 	std::set<std::string> used;
 
@@ -434,8 +463,8 @@ TEST_P(Splice, Iso8583OfAnotherEncoder)
 	for (int round = 0; round < 3; round++) {
 		for (const char *card : {"4111111111111111", "5500000000000004", "340000000000009", "6011000000000004",
 					 "30000000000004", "201400000000009"}) {
-			const Ran made = shell(fmt::format("node {}/tests/e2e/iso8583_message.js {} {}", source_directory(), card,
-							   100000 + round));
+			const Ran made = shell(fmt::format("node {}/tests/e2e/iso8583_message.js {} {}",
+							   source_directory(), card, 100000 + round));
 			ASSERT_EQ(made.status, 0) << made.output;
 			const auto bytes = bytes_of_hex(made.output.substr(0, made.output.find('\n')));
 			ASSERT_TRUE(bytes) << made.output;
@@ -449,6 +478,46 @@ TEST_P(Splice, Iso8583OfAnotherEncoder)
 	EXPECT_EQ(lab.query("show sessions")["matched"], 6);
 }
 
+// For as long as HOLDFAST_SOAK_SECONDS says, one second without: requests of every kind over
+// wires that lose, double and reorder one packet in a hundred each. Nothing is left over.
+TEST_P(Splice, Soak)
+{
+	const char *text = std::getenv("HOLDFAST_SOAK_SECONDS");
+	const int seconds = text ? std::atoi(text) / static_cast<int>(std::size(places)) : 1;
+	Lab lab(4);
+
+	lab.start_services();
+	lab.start_daemon(config("", "early_data: {timeout: 4}\n"));
+	curl(lab, "1");
+	const std::string hash = make_file(lab, 300000);
+	for (const auto &[host, interface] :
+	     {std::pair("client", "wire"), {"rs1", "wire"}, {"rs2", "wire"}, {"rs3", "wire"}, {"switch", "uplink"}})
+		lab.make_wire_bad(host, interface, 10);
+	const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+	int rounds = 0;
+	do {
+		lab.run("client", fmt::format("wrk -t1 -c50 -d2 -T20 -H 'Cookie: sid={}' {}", rounds, url()));
+		lab.run("client", fmt::format("wrk -t1 -c50 -d2 -T20 -H 'Cookie: sid={}' -H 'Connection: close' {}",
+					      rounds, url()));
+		ASSERT_EQ(fetch_hash(lab, 300000), hash);
+		expect_echo(lab, 100000, static_cast<uint8_t>(rounds));
+		rounds++;
+	} while (std::chrono::steady_clock::now() < end);
+	// When all is over, no slot, no piece and no place is held.
+	std::this_thread::sleep_for(std::chrono::seconds(10));
+	for (const char *host : {"client", "rs1", "rs2", "rs3"})
+		lab.run(host, "ss -K state all >/dev/null");
+	const auto left = lab.query("show connections --limit 1000");
+	for (const auto &one : left["connections"])
+		EXPECT_FALSE(one["state"] == "collecting" || one["state"] == "connecting") << one;
+	EXPECT_EQ(shell(fmt::format("bpftool -j map dump pinned {}/early_data | python3 -c 'import sys,json; "
+				    "print(len(json.load(sys.stdin)))'",
+				    lab.pins()))
+			  .output,
+		  "0\n");
+	expect_no_damage(lab);
+}
+
 // The clients, too, are in the servers' network: all packets come and go by one interface.
 TEST_P(Splice, OneArm)
 {
@@ -457,30 +526,37 @@ TEST_P(Splice, OneArm)
 	std::string yaml = Lab::base_config(GetParam().hook);
 
 	lab.run("switch", "ip link add arm type veth peer name arm-client");
-	lab.run("switch", "sh -c 'ethtool -K arm tx off gro on; ethtool -K arm-client tx off gro on; ip link set arm master bridge up'");
+	lab.run("switch", "sh -c 'ethtool -K arm tx off gro on; ethtool -K arm-client tx off gro on; ip link set arm "
+			  "master bridge up'");
 	lab.move_interface("switch", "arm-client", "client");
-	lab.run("client", "sh -c 'ip link set arm-client up; ip addr add 198.51.100.5/32 dev arm-client; ip -6 addr add "
-			  "2001:db8:a::5/128 dev arm-client nodad; ip route add 10.0.2.100/32 dev arm-client src 198.51.100.5; "
-			  "ip -6 route add fd00:2::100/128 dev arm-client src 2001:db8:a::5'");
-	lab.run("balancer", "sh -c 'ip addr add 10.0.2.100/32 dev servers; ip -6 addr add fd00:2::100/128 dev servers nodad; "
-			    "ip route add 198.51.100.0/24 dev servers; ip -6 route add 2001:db8:a::/64 dev servers'");
+	lab.run("client",
+		"sh -c 'ip link set arm-client up; ip addr add 198.51.100.5/32 dev arm-client; ip -6 addr add "
+		"2001:db8:a::5/128 dev arm-client nodad; ip route add 10.0.2.100/32 dev arm-client src 198.51.100.5; "
+		"ip -6 route add fd00:2::100/128 dev arm-client src 2001:db8:a::5'");
+	lab.run("balancer",
+		"sh -c 'ip addr add 10.0.2.100/32 dev servers; ip -6 addr add fd00:2::100/128 dev servers nodad; "
+		"ip route add 198.51.100.0/24 dev servers; ip -6 route add 2001:db8:a::/64 dev servers'");
 	yaml += "persistence:\n  - {name: rule, type: cookie-hash, keyword: sid}\nvirtual_servers:\n";
 	for (const auto &[name, pool, port] : {std::tuple("web", "web", 80), {"echo", "echo", 9000}})
-		yaml += fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: tcp, forwarding: dnat, pool: {}{}, "
-				    "persistence: rule}}\n",
-				    name, ipv4() ? "10.0.2.100" : "fd00:2::100", port, pool, ipv4() ? 4 : 6);
+		yaml += fmt::format(
+			"  - {{name: {}, address: \"{}\", port: {}, protocol: tcp, forwarding: dnat, pool: {}{}, "
+			"persistence: rule}}\n",
+			name, ipv4() ? "10.0.2.100" : "fd00:2::100", port, pool, ipv4() ? 4 : 6);
 	lab.start_services();
 	lab.start_daemon(yaml);
 	const std::string hash = make_file(lab, 20000000);
 	for (int user = 1; user <= 10; user++) {
-		std::ofstream(lab.directory() + "/head") << "X-Pad: " << std::string(static_cast<size_t>(user * 1500), 'p') << "\n";
-		const Ran ran = lab.run("client", fmt::format("curl -sS --max-time 5 -H @{}/head -H 'Cookie: sid={}' http://{}/",
-							      lab.directory(), user, vip));
+		std::ofstream(lab.directory() + "/head")
+			<< "X-Pad: " << std::string(static_cast<size_t>(user * 1500), 'p') << "\n";
+		const Ran ran = lab.run("client",
+					fmt::format("curl -sS --max-time 5 -H @{}/head -H 'Cookie: sid={}' http://{}/",
+						    lab.directory(), user, vip));
 		EXPECT_TRUE(ran.output.starts_with("rs")) << ran.output;
 	}
-	EXPECT_EQ(lab.run("client", fmt::format("sh -c \"curl -sS --max-time 60 -H 'Cookie: sid=f' http://{}/files/20000000 | "
-						"sha256sum\"",
-						vip))
+	EXPECT_EQ(lab.run("client",
+			  fmt::format("sh -c \"curl -sS --max-time 60 -H 'Cookie: sid=f' http://{}/files/20000000 | "
+				      "sha256sum\"",
+				      vip))
 			  .output.substr(0, 64),
 		  hash);
 	expect_no_damage(lab);

@@ -170,7 +170,8 @@ std::string print_connections(const json &body)
 	for (const json &one : body["connections"]) {
 		const bool spliced = one.contains("held");
 
-		table.add({one["protocol"], one["client"], one["address"], one["member"].is_null() ? "-" : one["member"].get<std::string>(), one["state"],
+		table.add({one["protocol"], one["client"], one["address"],
+			   one["member"].is_null() ? "-" : one["member"].get<std::string>(), one["state"],
 			   print_seconds(one["age"]), print_seconds(one["idle"]),
 			   spliced && !one["shift"].is_null() ? number(one["shift"]) : "-",
 			   spliced ? number(one["held"]) : "-"});

@@ -242,7 +242,8 @@ void Parser::read_early_data(ObjectReader &reader)
 	       HF_EARLY_CLIENT_BYTES_MAX);
 	number("timeout", config_.early_data.timeout, HF_EARLY_TIMEOUT_MIN, HF_EARLY_TIMEOUT_MAX);
 	// A head of the greatest length has to fit into its client's share, in whole pieces.
-	const uint32_t least = (config_.early_data.max_head / HF_PIECE_SHORTEST + 2) * HF_PIECE_BYTES + HF_OPENING_BYTES;
+	const uint32_t least =
+		(config_.early_data.max_head / HF_PIECE_SHORTEST + 2) * HF_PIECE_BYTES + HF_OPENING_BYTES;
 	if (config_.early_data.max_bytes_per_client < least)
 		reader.error("max_bytes_per_client",
 			     fmt::format("{} is too little for a head of max_head: {}; allowed: at least {}",
@@ -332,8 +333,8 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	if (auto timeout = reader.integer("idle_timeout", 1, HF_IDLE_TIMEOUT_MAX))
 		server.idle_timeout = static_cast<uint32_t>(*timeout);
 	read_opening(reader, server);
-	reader.unavailable({"source_addresses", "x_forwarded_for", "proxy_protocol", "new_sessions_per_second",
-			    "own_addresses"});
+	reader.unavailable(
+		{"source_addresses", "x_forwarded_for", "proxy_protocol", "new_sessions_per_second", "own_addresses"});
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"),
 			   reader.place("server_first_wait"), reader.has("pool"), reader.has("persistence"),
 			   protocol.has_value()});
@@ -444,8 +445,8 @@ Config Parser::parse(const YAML::Node &root)
 
 		if (server.server_first_wait >= config_.early_data.timeout)
 			report(errors_, places_[i].server_first_wait,
-			       fmt::format("{} s; allowed: less than early_data.timeout, {} s", server.server_first_wait,
-					   config_.early_data.timeout));
+			       fmt::format("{} s; allowed: less than early_data.timeout, {} s",
+					   server.server_first_wait, config_.early_data.timeout));
 	}
 	reader.unavailable({"health_checks", "state", "metrics"});
 	check_references();

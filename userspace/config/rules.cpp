@@ -107,9 +107,8 @@ bool is_token(const std::string &text)
 // What can stand in a URL's query, but for what separates one parameter from another.
 bool is_parameter(const std::string &text)
 {
-	return std::all_of(text.begin(), text.end(), [](unsigned char c) {
-		return c > 0x20 && c < 0x7f && !std::strchr("&=#\"<>", c);
-	});
+	return std::all_of(text.begin(), text.end(),
+			   [](unsigned char c) { return c > 0x20 && c < 0x7f && !std::strchr("&=#\"<>", c); });
 }
 
 void read_keyword(ObjectReader &reader, Rule &rule)
@@ -121,14 +120,13 @@ void read_keyword(ObjectReader &reader, Rule &rule)
 		return;
 	if (keyword->empty() || keyword->size() > HF_KEYWORD_LENGTH ||
 	    !(parameter ? is_parameter(*keyword) : is_token(*keyword))) {
-		reader.error("keyword",
-			     fmt::format("'{}' is not the name of a {}; allowed: 1-{} {}", *keyword,
-					 parameter  ? "URL parameter"
-					 : optional ? "cookie"
-						    : "header",
-					 static_cast<int>(HF_KEYWORD_LENGTH),
-					 parameter ? "visible characters other than & = # \" < >"
-						   : "letters, digits and !#$%&'*+-.^_`|~"));
+		reader.error("keyword", fmt::format("'{}' is not the name of a {}; allowed: 1-{} {}", *keyword,
+						    parameter  ? "URL parameter"
+						    : optional ? "cookie"
+							       : "header",
+						    static_cast<int>(HF_KEYWORD_LENGTH),
+						    parameter ? "visible characters other than & = # \" < >"
+							      : "letters, digits and !#$%&'*+-.^_`|~"));
 		return;
 	}
 	rule.keyword = *keyword;
@@ -156,8 +154,8 @@ void read_iso8583(ObjectReader &reader, Rule &rule)
 		const auto number = static_cast<uint8_t>(field);
 
 		if (!iso8583_key_fields().contains(number))
-			reader.error("fields", fmt::format("{} cannot be a key; allowed: {}", number,
-							   iso8583_key_fields_text()));
+			reader.error("fields",
+				     fmt::format("{} cannot be a key; allowed: {}", number, iso8583_key_fields_text()));
 		else if (std::find(rule.fields.begin(), rule.fields.end(), number) != rule.fields.end())
 			reader.error("fields", fmt::format("{} is given twice", number));
 		rule.fields.push_back(number);

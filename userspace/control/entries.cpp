@@ -251,20 +251,19 @@ Result<json> list_connections(const Snapshot &snapshot, const EntryFilter &filte
 		    (wanted->client && *wanted->client != client) || matched++ >= wanted->limit)
 			return true;
 		const bool spliced = connection.flags & HF_CONNECTION_SPLICED;
-		json one =
-			{{"virtual_server", or_number(snapshot.ids.virtual_servers.name(connection.virtual_server),
-						      connection.virtual_server)},
-			 {"protocol", word(static_cast<hf_protocol>(key.protocol))},
-			 {"client",
-			  endpoint_text(client, from_network(reply ? key.destination_port : key.source_port))},
-			 {"address",
-			  endpoint_text(address, from_network(reply ? connection.port : key.destination_port))},
-			 {"member", connection.member ? json(or_number(snapshot.ids.members.name(connection.member),
-								       connection.member))
-						      : json(nullptr)},
-			 {"state", state_word(connection)},
-			 {"age", spliced ? 0 : age(now, connection.created)},
-			 {"idle", age(now, connection.last_seen)}};
+		json one = {
+			{"virtual_server", or_number(snapshot.ids.virtual_servers.name(connection.virtual_server),
+						     connection.virtual_server)},
+			{"protocol", word(static_cast<hf_protocol>(key.protocol))},
+			{"client", endpoint_text(client, from_network(reply ? key.destination_port : key.source_port))},
+			{"address",
+			 endpoint_text(address, from_network(reply ? connection.port : key.destination_port))},
+			{"member", connection.member ? json(or_number(snapshot.ids.members.name(connection.member),
+								      connection.member))
+						     : json(nullptr)},
+			{"state", state_word(connection)},
+			{"age", spliced ? 0 : age(now, connection.created)},
+			{"idle", age(now, connection.last_seen)}};
 		const auto splice =
 			spliced ? snapshot.maps->splices.find(connection.splice & HF_SPLICE_SLOT) : std::nullopt;
 		if (splice && splice->id == connection.splice)

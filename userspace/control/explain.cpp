@@ -201,9 +201,10 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 		say(fmt::format("the key is the client's address under the rule's mask: {}",
 				masked(client_.address, *rule_).text()));
 	} else if (question_.message) {
-		const MessageKeys message =
-			read_message(*question_.message, question_.length, *rule_, digest_keys());
-		const char *const outcomes[] = {"the message has no key", "", "the key lies beyond what is looked at",
+		const MessageKeys message = read_message(*question_.message, question_.length, *rule_, digest_keys());
+		const char *const outcomes[] = {"the message has no key",
+						"",
+						"the key lies beyond what is looked at",
 						"the message is malformed, so it has no key",
 						"looking for the key took more steps than are allowed",
 						"it is another protocol, so it has no key",

@@ -219,16 +219,14 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 // What new maps hold before anything else: secrets, and every slot of a splice is free.
 Result<void> Maps::fill()
 {
-	const int free_slots = bpf_map__fd(skeleton_->bpf->maps.free_splices);
 	hf_syn_cookie_keys keys{};
 
 	if (::getrandom(&keys, sizeof(keys), 0) != sizeof(keys))
 		return Error::system("random numbers", errno);
 	syn_cookie_keys.set(0, keys);
-	for (uint32_t slot = tables_.splices - 1; slot > 0; slot--) {
-		if (bpf_map_update_elem(free_slots, nullptr, &slot, BPF_ANY))
-			return Error::system("free_splices", errno);
-	}
+	for (uint32_t slot = 1; slot < tables_.splices; slot++)
+		free_splices.set(slot - 1, slot);
+	free_splices_ends.set(0, {0, tables_.splices - 1, tables_.splices, 0});
 	return {};
 }
 
@@ -241,13 +239,19 @@ void Maps::renew_cookie_key(uint32_t epoch)
 		syn_cookie_keys.set(0, keys);
 }
 
-std::optional<uint32_t> Maps::next_sleeping_splice() const
+std::vector<uint32_t> Maps::take_sleeping_splices()
 {
-	uint32_t id = 0;
+	std::vector<uint32_t> ids;
 
-	if (bpf_map_lookup_and_delete_elem(bpf_map__fd(skeleton_->bpf->maps.sleeping_splices), nullptr, &id))
-		return std::nullopt;
-	return id & HF_SPLICE_SLOT;
+	const auto read = sleeping_splices.each([&](const uint32_t &id, const uint8_t &) {
+		ids.push_back(id);
+		return true;
+	});
+	for (uint32_t &id : ids) {
+		sleeping_splices.erase(id);
+		id &= HF_SPLICE_SLOT;
+	}
+	return read ? ids : std::vector<uint32_t>();
 }
 
 Result<void> Maps::inject(const std::vector<uint8_t> &frame, int interface) const
@@ -296,6 +300,9 @@ Result<void> Maps::view()
 	array(early_limits, all.early_limits);
 	array(syn_cookie_keys, all.syn_cookie_keys);
 	hash(splices, all.splices);
+	array(free_splices, all.free_splices);
+	array(free_splices_ends, all.free_splices_ends);
+	hash(sleeping_splices, all.sleeping_splices);
 	hash(early_data, all.early_data);
 	array(member_connections, all.member_connections);
 	array(member_connections_found, all.member_connections_found);

@@ -49,8 +49,8 @@ public:
 
 	// A new secret for the SYN cookies of the epoch after `epoch` (see bpf/splice/syn_cookie.h).
 	void renew_cookie_key(uint32_t epoch);
-	// Of the splices that wait for the daemon: the next one's slot.
-	std::optional<uint32_t> next_sleeping_splice() const;
+	// The slots of the splices that wait for the daemon; they are forgotten with that.
+	std::vector<uint32_t> take_sleeping_splices();
 	// A frame comes in by an interface, below XDP: the next to see it is TC.
 	Result<void> inject(const std::vector<uint8_t> &frame, int interface) const;
 
@@ -69,6 +69,9 @@ public:
 	MappedArray<hf_early_limits> early_limits;
 	MappedArray<hf_syn_cookie_keys> syn_cookie_keys;
 	HashMap<uint32_t, hf_splice> splices; // an array; its slots are written by the data path
+	MappedArray<uint32_t> free_splices;
+	MappedArray<hf_free_splices> free_splices_ends;
+	HashMap<uint32_t, uint8_t> sleeping_splices;
 	HashMap<hf_early_key, hf_early_piece> early_data;
 	MappedArray<uint32_t> member_connections;
 	MappedArray<hf_places> member_connections_found; // by the last sweep

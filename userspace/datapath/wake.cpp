@@ -117,10 +117,10 @@ Bytes make_acknowledgement(const hf_splice &splice)
 
 } // namespace
 
-void wake_splices(const Maps &maps, int interface)
+void wake_splices(Maps &maps, int interface)
 {
-	while (const auto slot = maps.next_sleeping_splice()) {
-		const auto splice = maps.splices.find(*slot);
+	for (const uint32_t slot : maps.take_sleeping_splices()) {
+		const auto splice = maps.splices.find(slot);
 
 		if (!splice || splice->state == HF_SPLICE_FREE || splice->state == HF_SPLICE_BOUND)
 			continue;

@@ -11,6 +11,6 @@ namespace holdfast
 {
 
 // For every splice that the last sweep found asleep; `interface` is any that is attached.
-void wake_splices(const Maps &maps, int interface);
+void wake_splices(Maps &maps, int interface);
 
 } // namespace holdfast

@@ -63,8 +63,7 @@ bool has_name(std::string_view line, std::string_view name)
 {
 	if (line.size() <= name.size() || line[name.size()] != ':')
 		return false;
-	return std::equal(name.begin(), name.end(), line.begin(),
-			  [](char a, char b) { return lower(a) == lower(b); });
+	return std::equal(name.begin(), name.end(), line.begin(), [](char a, char b) { return lower(a) == lower(b); });
 }
 
 std::string_view value_in_header(std::string_view line, const Rule &rule)

@@ -102,8 +102,8 @@ void add_endpoints(Image &image, const Config &config, const VirtualServer &serv
 		if (pool.name != server.pool)
 			continue;
 		for (const Member &member : pool.members)
-			image.endpoints[bytes_of(encode_endpoint(ids.pools.find(pool.name), member.address,
-								 member.port))] =
+			image.endpoints[bytes_of(
+				encode_endpoint(ids.pools.find(pool.name), member.address, member.port))] =
 				ids.members.find(member_key(pool.name, member.name));
 	}
 }
