@@ -12,7 +12,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define HEADERS 80 /* Ethernet, IPv6, TCP: 74; the packets are longer than this */
+#define HEADERS 88 /* Ethernet, IPv6, TCP with timestamps: 86; the packets are longer than this */
 
 struct bench_plan {
 	__u8 headers[HEADERS];

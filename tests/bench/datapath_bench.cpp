@@ -43,6 +43,8 @@ virtual_servers:
   - {name: and4, address: 192.0.2.10, port: 1812, protocol: udp, forwarding: dnat, pool: web4, persistence: by-user}
   - {name: and6, address: "2001:db8::10", port: 1812, protocol: udp, forwarding: dnat, pool: web6, persistence: by-user}
   - {name: or4, address: 192.0.2.10, port: 1813, protocol: udp, forwarding: dnat, pool: web4, persistence: by-either}
+  - {name: splice4, address: 192.0.2.10, port: 8000, protocol: tcp, forwarding: dnat, pool: web4, syn_protection: true}
+  - {name: splice6, address: "2001:db8::10", port: 8000, protocol: tcp, forwarding: dnat, pool: web6, syn_protection: true}
   - {name: or6, address: "2001:db8::10", port: 1813, protocol: udp, forwarding: dnat, pool: web6, persistence: by-either}
 )";
 
@@ -118,6 +120,9 @@ private:
 	void establish(const std::array<Shape, 3> &steps);
 	static std::array<Shape, 3> stream(bool ipv4, uint32_t flows);
 	static std::array<Shape, 3> exchange(bool ipv4, uint32_t flows, uint16_t port, const std::string &payload);
+	static Bytes stamped(bool ipv4, bool reply, uint8_t flags, uint32_t sequence, uint32_t acknowledgement,
+			     uint32_t stamp, uint32_t echo);
+	std::array<Shape, 2> splice(bool ipv4);
 	void one_armed(bool yes);
 
 	Testbed bed_;
@@ -159,7 +164,7 @@ Bytes Bench::datagram(bool ipv4, bool reply, uint16_t port, const std::string &p
 void Bench::plan(const Shape &shape, bool ipv4)
 {
 	struct {
-		uint8_t headers[80];
+		uint8_t headers[88];
 		uint32_t flow_mask, address_offset, port_offset, fresh_port;
 	} plan{};
 	const uint32_t zero = 0;
@@ -209,6 +214,41 @@ std::array<Bench::Shape, 3> Bench::exchange(bool ipv4, uint32_t flows, uint16_t 
 	const Shape question{datagram(ipv4, false, port, payload), flows};
 
 	return {{question, {datagram(ipv4, true, port, payload), flows, true}, question}};
+}
+
+// A segment with timestamps, of the virtual server on port 8000.
+Bytes Bench::stamped(bool ipv4, bool reply, uint8_t flags, uint32_t sequence, uint32_t acknowledgement, uint32_t stamp,
+		     uint32_t echo)
+{
+	Tcp tcp{.sequence = sequence, .acknowledgement = acknowledgement, .flags = flags, .options = {1, 1, 8, 10}};
+
+	tcp.source = reply ? member_port : client_port;
+	tcp.destination = reply ? client_port : 8000;
+	for (const uint32_t word : {stamp, echo}) {
+		for (int shift = 24; shift >= 0; shift -= 8)
+			tcp.options.push_back(static_cast<uint8_t>(word >> shift));
+	}
+	if (ipv4)
+		return Ethernet{} / between_ipv4(reply) / tcp / Payload(64);
+	return Ethernet{} / between_ipv6(reply) / tcp / Payload(64);
+}
+
+// One bound splice; its packets in both directions.
+std::array<Bench::Shape, 2> Bench::splice(bool ipv4)
+{
+	const size_t at = ipv4 ? 34 : 54;
+
+	bed_.clear();
+	const Outcome answer = bed_.run(Hook::tc, stamped(ipv4, false, syn, 100, 0, 1, 0));
+	uint32_t cookie = 0;
+	for (size_t i = 0; i < 4; i++)
+		cookie = cookie << 8 | answer.packet.at(at + 4 + i);
+	bed_.run(Hook::tc, stamped(ipv4, false, ack, 101, cookie + 1, 2, 1));
+	bed_.run(Hook::tc, stamped(ipv4, true, syn | ack, 700, 101, 50, 2));
+	if (!sent(Hook::xdp, bed_.run(Hook::xdp, stamped(ipv4, true, ack, 701, 101, 51, 2))))
+		throw std::runtime_error("the splice is not bound");
+	return {{{stamped(ipv4, false, ack, 165, cookie + 1, 3, 1), 1},
+		 {stamped(ipv4, true, ack, 701, 165, 52, 3), 1, true}}};
 }
 
 // All flows established, by the packets that establish them.
@@ -309,6 +349,11 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 				add("nobody", hook, ipv4, nobody);
 				add("new-known-session", hook, ipv4, known);
 			}
+		}
+		const auto spliced = splice(ipv4);
+		for (const Hook hook : {Hook::xdp, Hook::tc}) {
+			for (const Shape &shape : spliced)
+				add("spliced", hook, ipv4, shape);
 		}
 		const struct {
 			const char *name;

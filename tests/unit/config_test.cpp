@@ -98,6 +98,40 @@ TEST(Config, ReadsTheRulesThatReadDatagrams)
 	EXPECT_EQ(users.attributes, (std::vector<RadiusAttribute>{{1}, {44}, {26, 9, 1}, {26}}));
 }
 
+const std::string good_streams = R"(version: 1
+early_data: {max_head: 8192, max_bytes_per_client: 100000, timeout: 5}
+pools:
+  - {name: aaa, members: [{name: rs1, address: 10.0.2.11}], member_tcp_options: {sack: false}}
+persistence:
+  - {name: header, type: http-header-hash, keyword: X-User}
+  - {name: request, type: http-request-hash, keyword: "uid[0]"}
+  - {name: cookie, type: cookie-hash}
+  - {name: desks, type: rdp-cookie, timeout: 60}
+  - {name: cards, type: iso8583-bitmap, fields: [42, 2], bitmap_relation: and, keyvalue_relation: or, framing: ascii4, encoding: ascii}
+virtual_servers:
+  - {name: web, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: dnat, pool: aaa, persistence: header, server_first: true}
+  - {name: any, address: 192.0.2.10, port: 81, protocol: tcp, forwarding: dnat, pool: aaa, syn_protection: true, server_first_wait: 2}
+)";
+
+TEST(Config, RulesThatReadStreams)
+{
+	const ConfigResult result = parse_config(good_streams);
+	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
+	const auto &config = std::get<Config>(result);
+	const Rule &header = config.rules[predefined_rules().size()], &cards = config.rules.back();
+
+	EXPECT_EQ(config.early_data, (EarlyData{8192, 100000, 5}));
+	EXPECT_EQ(config.pools[0].member_tcp_options, (TcpOptions{false, true, true}));
+	EXPECT_EQ(header.keyword, "X-User");
+	EXPECT_EQ(cards.fields, (std::vector<uint8_t>{2, 42}));
+	EXPECT_EQ(cards.relation, HF_RELATION_AND) << "all of the fields are one key";
+	EXPECT_EQ(cards.framing, Iso8583Framing::ascii4);
+	EXPECT_EQ(cards.encoding, Iso8583Encoding::ascii);
+	EXPECT_TRUE(config.virtual_servers[0].server_first);
+	EXPECT_TRUE(config.virtual_servers[1].syn_protection);
+	EXPECT_EQ(config.virtual_servers[1].server_first_wait, 2U);
+}
+
 // A file that is wrong in one place, and the whole message that a user sees.
 struct Broken {
 	const char *name;
@@ -211,6 +245,41 @@ const Broken broken[] = {
 	 "web/rs1 is 10.0.2.11"},
 	{"own_address", "address: 10.0.2.12", "address: 192.0.2.10",
 	 "f:16:88: virtual_servers[0].pool: member web/rs2 has the virtual server's own address 192.0.2.10"},
+	{"keyword_missing", "http-header-hash, keyword: X-User", "http-header-hash",
+	 "f:6:5: persistence[0].keyword: is required", good_streams},
+	{"keyword_bad", "keyword: X-User", "keyword: \"X User\"",
+	 "f:6:53: persistence[0].keyword: 'X User' is not the name of a header; allowed: 1-63 letters, digits and "
+	 "!#$%&'*+-.^_`|~",
+	 good_streams},
+	{"keyword_of_rdp", "rdp-cookie, timeout: 60", "rdp-cookie, keyword: x",
+	 "f:9:46: persistence[3].keyword: a rule of type rdp-cookie has no such setting", good_streams},
+	{"field_no_key", "fields: [42, 2]", "fields: [42, 4]",
+	 "f:10:49: persistence[4].fields: 4 cannot be a key; allowed: 2 3 7 11 12 18 19 20 21 22 23 24 32 33 37 40 41 "
+	 "42 52 "
+	 "67 68 69 73 74 75 76 77 78 79 80",
+	 good_streams},
+	{"fields_missing", "fields: [42, 2]", "fields: []",
+	 "f:10:49: persistence[4].fields: a rule of this type needs at least one", good_streams},
+	{"http_over_udp",
+	 "port: 80, protocol: tcp, forwarding: dnat, pool: aaa, persistence: header, server_first: true",
+	 "port: 80, protocol: udp, forwarding: dnat, pool: aaa, persistence: header",
+	 "f:12:105: virtual_servers[0].persistence: a rule of type http-header-hash needs protocol tcp", good_streams},
+	{"protection_of_udp",
+	 "port: 81, protocol: tcp, forwarding: dnat, pool: aaa, syn_protection: true, server_first_wait: 2",
+	 "port: 81, protocol: udp, forwarding: dnat, pool: aaa, syn_protection: true",
+	 "f:13:108: virtual_servers[1].syn_protection: belongs to protocol tcp only", good_streams},
+	{"direct_of_streams", "port: 80, protocol: tcp, forwarding: dnat",
+	 "port: 80, protocol: tcp, forwarding: direct",
+	 "f:12:75: virtual_servers[0].forwarding: 'direct' cannot serve a rule of type http-header-hash: the members' "
+	 "answers would not pass here, and their sequence numbers have to be translated",
+	 good_streams},
+	{"wait_too_long", "server_first_wait: 2", "server_first_wait: 5",
+	 "f:13:133: virtual_servers[1].server_first_wait: 5 s; allowed: less than early_data.timeout, 5 s",
+	 good_streams},
+	{"share_too_small", "max_bytes_per_client: 100000", "max_bytes_per_client: 20000",
+	 "f:2:52: early_data.max_bytes_per_client: 20000 is too little for a head of max_head: 8192; allowed: at least "
+	 "25280",
+	 good_streams},
 	{"radius_over_tcp", "port: 1812-1813, protocol: udp", "port: 1812-1813, protocol: tcp",
 	 "f:10:115: virtual_servers[1].persistence: a rule of type radius-attribute needs protocol udp",
 	 good_datagrams},

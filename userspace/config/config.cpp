@@ -98,6 +98,7 @@ private:
 	void read_rule(ObjectReader &reader);
 	void read_early_data(ObjectReader &reader);
 	static void read_tcp_options(ObjectReader &reader, Pool &pool);
+	void read_forwarding(ObjectReader &reader, VirtualServer &server);
 	static void read_opening(ObjectReader &reader, VirtualServer &server);
 	void read_virtual_server(ObjectReader &reader);
 	void read_port(ObjectReader &reader, VirtualServer &server);
@@ -294,6 +295,24 @@ void Parser::read_port(ObjectReader &reader, VirtualServer &server)
 	server.last_port = static_cast<uint16_t>(last);
 }
 
+void Parser::read_forwarding(ObjectReader &reader, VirtualServer &server)
+{
+	const auto rule = std::find_if(config_.rules.begin(), config_.rules.end(),
+				       [&](const Rule &one) { return one.name == server.persistence; });
+
+	if (server.protocol == HF_PROTOCOL_TCP && rule != config_.rules.end() && reads_streams(rule->type) &&
+	    reader.has("forwarding") && reader.text("forwarding") == "direct") {
+		reader.error("forwarding",
+			     fmt::format("'direct' cannot serve a rule of type {}: the members' answers would not pass "
+					 "here, and their sequence numbers have to be translated",
+					 word(rule->type)));
+		return;
+	}
+	reader.unavailable_word("forwarding", {"direct", "fullnat", "nat46", "nat64"});
+	if (auto forwarding = reader.word<hf_forwarding>("forwarding", with_words(forwardings()), true))
+		server.forwarding = *forwarding;
+}
+
 // How TCP connections begin.
 void Parser::read_opening(ObjectReader &reader, VirtualServer &server)
 {
@@ -319,15 +338,13 @@ void Parser::read_virtual_server(ObjectReader &reader)
 		reader.word<hf_protocol>("protocol", {{"tcp", HF_PROTOCOL_TCP}, {"udp", HF_PROTOCOL_UDP}}, true);
 	if (protocol)
 		server.protocol = *protocol;
-	reader.unavailable_word("forwarding", {"direct", "fullnat", "nat46", "nat64"});
-	if (auto forwarding = reader.word<hf_forwarding>("forwarding", with_words(forwardings()), true))
-		server.forwarding = *forwarding;
+	server.persistence = reader.text("persistence").value_or("");
+	read_forwarding(reader, server);
 	reader.unavailable_word("method", {"least-connections", "random", "fastest-response"});
 	if (auto method = reader.word<hf_method>(
 		    "method", {{"round-robin", HF_METHOD_ROUND_ROBIN}, {"source-hash", HF_METHOD_SOURCE_HASH}}))
 		server.method = *method;
 	server.pool = reader.text("pool", true).value_or("");
-	server.persistence = reader.text("persistence").value_or("");
 	server.idle_timeout =
 		server.protocol == HF_PROTOCOL_UDP ? HF_UDP_IDLE_TIMEOUT_DEFAULT : HF_TCP_IDLE_TIMEOUT_DEFAULT;
 	if (auto timeout = reader.integer("idle_timeout", 1, HF_IDLE_TIMEOUT_MAX))
