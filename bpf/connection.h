@@ -147,9 +147,6 @@ __noinline __u32 connection_timeout(__u32 virtual_server, __u32 state, __u32 fla
 	case HF_CONNECTION_HALF_CLOSED:
 		return HF_HALF_CLOSED_TIMEOUT;
 	case HF_CONNECTION_CLOSED:
-		/* A splice has a slot, of which there are not so many. */
-		if (flags & HF_CONNECTION_SPLICED && finished)
-			return HF_SPLICE_CLOSED_TIMEOUT;
 		/* A RST may be forged: its connection gets some time to show that it lives. */
 		return finished ? HF_CLOSED_TIMEOUT : HF_HALF_CLOSED_TIMEOUT;
 	default:

@@ -174,7 +174,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
 	__type(value, struct hf_splice);
-	__uint(max_entries, 262144);
+	__uint(max_entries, 524288);
 } splices SEC(".maps");
 
 struct {
@@ -182,7 +182,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, __u32);
-	__uint(max_entries, 262144);
+	__uint(max_entries, 524288);
 } free_splices SEC(".maps");
 
 struct {

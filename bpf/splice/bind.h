@@ -213,7 +213,7 @@ static __noinline int bind_refuse(hook_context *context, struct task *task, stru
 	return bind_send(context, packet, reply, false);
 }
 
-/* The connection's entries get their member. CONTINUE: `entry` is the forward one. */
+/* The connection's entries get their member. CONTINUE: task->connection is the forward one. */
 static __noinline int bind_member(struct task *task, struct message *message, struct hf_splice *splice,
 				  const struct decision *decision, __u32 now)
 {
@@ -254,7 +254,7 @@ static __noinline int bind_member(struct task *task, struct message *message, st
 	return CONTINUE;
 }
 
-/* The first time. */
+/* A connection that has no member yet. */
 static __always_inline int bind_first(hook_context *context, struct task *task, struct message *message,
 				      struct hf_splice *splice, __u32 now)
 {

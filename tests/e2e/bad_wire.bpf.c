@@ -25,19 +25,19 @@ int bad_wire(struct __sk_buff *context)
 	const __u32 *part = bpf_map_lookup_elem(&per_mille, &zero);
 
 	if (!part || context->mark == LATE)
-		return TC_ACT_OK;
+		return TC_ACT_UNSPEC; /* on to the next filter, which may be Holdfast's */
 	if (dice < *part)
 		return TC_ACT_SHOT;
 	if (dice < 2 * *part) {
 		context->mark = LATE;
 		bpf_clone_redirect(context, context->ifindex, BPF_F_INGRESS);
-		return TC_ACT_OK;
+		return TC_ACT_UNSPEC;
 	}
 	if (dice < 3 * *part) {
 		context->mark = LATE;
 		return bpf_redirect(context->ifindex, BPF_F_INGRESS);
 	}
-	return TC_ACT_OK;
+	return TC_ACT_UNSPEC;
 }
 
 char LICENSE[] SEC("license") = "GPL";

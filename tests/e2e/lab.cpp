@@ -339,8 +339,9 @@ std::string Lab::echo_hash(bool ipv4, int client, int port, const std::string &f
 	const char *family = ipv4 ? "TCP4" : "TCP6";
 	const std::string source = ipv4 ? client_address(ipv4, client) : "[" + client_address(ipv4, client) + "]";
 	const Ran ran =
-		run("client", fmt::format("sh -c 'socat -t {} -b 65536 STDIO {}:{}:{},bind={} < {} | sha256sum'",
-					  10 * slowness(), family, vip_url(ipv4), port, source, file));
+		run("client",
+		    fmt::format("sh -c 'socat -t {} -b 65536 STDIO {}:{}:{},bind={} < {} | tee {}/echoed | sha256sum'",
+				60 * slowness(), family, vip_url(ipv4), port, source, file, directory_));
 
 	return ran.output.substr(0, 64);
 }

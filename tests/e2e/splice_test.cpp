@@ -83,7 +83,8 @@ protected:
 			<< "POST / HTTP/1.1\r\nHost: h\r\nCookie: sid=" << size << "\r\n\r\n"
 			<< std::string(payload.bytes.begin(), payload.bytes.end());
 		EXPECT_EQ(lab.echo_hash(ipv4(), 1, 9000, file), shell("sha256sum " + file).output.substr(0, 64))
-			<< size << " bytes there and back";
+			<< size << " bytes there and back: "
+			<< shell(fmt::format("ls -l {0} {1}/echoed; cmp {0} {1}/echoed", file, lab.directory())).output;
 		shell("rm " + file);
 	}
 
@@ -185,6 +186,25 @@ TEST_P(Splice, BodiesBothWays)
 		EXPECT_EQ(fetch_hash(lab, size), hash) << size;
 	}
 	expect_no_damage(lab);
+}
+
+TEST_P(Splice, ExplainsWhatThenHappens)
+{
+	Lab lab(2);
+
+	lab.start_daemon(config());
+	for (int user = 1; user <= 6; user++) {
+		const auto explained =
+			lab.query(fmt::format("explain --virtual-server web --client {} --cookie a=b --cookie sid={}",
+					      Lab::client_address(ipv4(), 1), user));
+
+		EXPECT_EQ(explained["by"], "hash");
+		EXPECT_EQ(explained["member"],
+			  fmt::format("web{}/{}", ipv4() ? 4 : 6, curl(lab, std::to_string(user)).output.substr(0, 3)));
+	}
+	const auto keyless = lab.query(fmt::format("explain --virtual-server web --client {} --url /a?b=c --header X:y",
+						   Lab::client_address(ipv4(), 1)));
+	EXPECT_EQ(keyless["by"], "method");
 }
 
 // One connection, many requests; then very many connections at once.
@@ -405,7 +425,15 @@ TEST_P(Splice, SlowSenders)
 	EXPECT_GT(held, 2U);
 	EXPECT_LE(held, 20000U / HF_PIECE_BYTES);
 	EXPECT_GE(counter(lab, "early_client_full"), 1U);
-	EXPECT_TRUE(curl(lab, "1", "", 1).output.starts_with("rs")) << "another client";
+	// Of IPv6, another /64: one is one client's.
+	const std::string other = ipv4() ? Lab::client_address(true, 1) : "2001:db8:b::5";
+	if (!ipv4()) {
+		lab.run("client", "ip -6 addr add 2001:db8:b::5/128 dev wire nodad");
+		lab.run("balancer", "ip -6 route add 2001:db8:b::/64 dev clients");
+	}
+	EXPECT_TRUE(lab.run("client", fmt::format("curl -sS --max-time 10 --interface {} {}", other, url()))
+			    .output.starts_with("rs"))
+		<< "another client";
 	std::this_thread::sleep_for(std::chrono::milliseconds(5500));
 	const auto later = lab.query("show connections --limit 1000");
 	for (const auto &one : later["connections"])

@@ -33,7 +33,7 @@ struct TableSizes {
 	uint32_t virtual_servers = 16384;
 	uint32_t members = 16384;
 	uint32_t selection = 8388608; // slots; a pool that is chosen from by hash takes 65537
-	uint32_t splices = 262144;    // connections whose stream is read, or whose SYN is answered here
+	uint32_t splices = 524288;    // connections whose stream is read, or whose SYN is answered here
 
 	bool operator==(const TableSizes &) const = default;
 };
