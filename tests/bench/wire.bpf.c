@@ -3,12 +3,14 @@
 // the other interface with new MAC addresses, and nothing else is looked at. The
 // bench compiles it with CLIENTS and SERVERS, the numbers of the balancer's two
 // interfaces; the MAC addresses are those of scripts/lab.
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+
+#include <bpf/bpf_helpers.h>
+/* Keep this order: bpf_endian.h uses what bpf_helpers.h brings. */
+#include <bpf/bpf_endian.h>
 
 static const __u8 to_server[2 * ETH_ALEN] = {2, 0, 0, 0, 2, 0x11, 2, 0, 0, 0, 2, 0xfe};
 static const __u8 to_client[2 * ETH_ALEN] = {2, 0, 0, 0, 1, 1, 2, 0, 0, 0, 1, 0xfe};
