@@ -185,6 +185,15 @@ static __noinline int bind_choose(struct task *task, struct message *message, st
 	return 0;
 }
 
+/* The RST that tells a client that nothing comes of its connection: what the packet is to become. */
+static __always_inline void bind_reset(hook_context *context, const struct packet *packet,
+				       const struct hf_splice *splice, struct segment *segment)
+{
+	segment_begin(segment, TCP_RST | TCP_ACK, splice->server_first, splice->client_next, 0);
+	segment_turn(segment, &splice->client);
+	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+}
+
 /* Nobody, or not now: the client is told, and its connection forgotten. */
 static __noinline int bind_refuse(hook_context *context, struct task *task, struct hf_splice *splice)
 {
@@ -195,10 +204,7 @@ static __noinline int bind_refuse(hook_context *context, struct task *task, stru
 
 	if (!workplace)
 		return HOOK_DROP;
-	segment_begin(&workplace->segment, TCP_RST | TCP_ACK, splice->server_first, splice->client_next, 0);
-	segment_turn(&workplace->segment, &packet->flow);
-	workplace->segment.partial =
-		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	bind_reset(context, packet, splice, &workplace->segment);
 	bpf_map_delete_elem(&connections, &packet->flow);
 	splice_end_locked(splice->id);
 	if (segment_write(context, packet, &workplace->segment))

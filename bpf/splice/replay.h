@@ -219,10 +219,7 @@ static __noinline int replay_refused(hook_context *context, struct task *task, c
 
 	if (!workplace)
 		return HOOK_DROP;
-	segment_begin(&workplace->segment, TCP_RST | TCP_ACK, splice->server_first, splice->client_next, 0);
-	segment_turn(&workplace->segment, &splice->client);
-	workplace->segment.partial =
-		packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	bind_reset(context, packet, splice, &workplace->segment);
 	task->connection = *reply;
 	replay_withdraw(packet, &task->connection);
 	splice_end_locked(splice->id);

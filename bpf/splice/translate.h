@@ -100,7 +100,7 @@ static __noinline __u32 translate_options(hook_context *context, const struct pa
 
 /*
  * What a member's acknowledgement means for the early data. Returns the number that
- * the client is to get; 0 in `*again`: nothing is to be sent once more.
+ * the client is to get. `*again`: the early data is to be sent once more.
  */
 static __noinline __u32 translate_early(const struct packet *packet, struct hf_splice *splice, __u32 acknowledgement,
 					bool *again)

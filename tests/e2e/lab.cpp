@@ -24,17 +24,16 @@ namespace holdfast::test
 namespace
 {
 
-// On an emulated machine everything takes many times as long.
+int labs_made = 0;
+
+} // namespace
+
 double slowness()
 {
 	const char *text = std::getenv("HOLDFAST_TEST_SLOWNESS");
 
 	return text ? std::atof(text) : 1.0;
 }
-
-int labs_made = 0;
-
-} // namespace
 
 Ran shell(const std::string &command)
 {

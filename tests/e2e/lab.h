@@ -18,6 +18,9 @@ struct Ran {
 	std::string output; // stdout and stderr
 };
 
+// HOLDFAST_TEST_SLOWNESS: on an emulated machine everything takes many times as long.
+double slowness();
+
 // Runs a shell command to its end.
 Ran shell(const std::string &command);
 

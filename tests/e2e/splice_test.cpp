@@ -36,14 +36,6 @@ std::string place_name(const testing::TestParamInfo<Place> &info)
 	return name;
 }
 
-// On an emulated machine everything takes many times as long.
-double slowness()
-{
-	const char *text = std::getenv("HOLDFAST_TEST_SLOWNESS");
-
-	return text ? std::atof(text) : 1.0;
-}
-
 const Place places[] = {{true, "xdp"},  {true, "tc"},  {true, "xdp-generic"},
 			{false, "xdp"}, {false, "tc"}, {false, "xdp-generic"}};
 
