@@ -137,14 +137,10 @@ static __noinline int connection_claim(const struct packet *packet, struct hf_co
 	struct hf_flow_key key;
 
 	connection_partner_key(&key, &packet->flow, connection);
-	if (!connection_claim_tuple(&key, packet, connection->created)) {
-		reason_count(HF_REASON_tuple_in_use);
-		return HOOK_DROP;
-	}
-	if (!member || !member_take_place(member, connection->member, beyond)) {
-		reason_count(HF_REASON_member_full);
-		return HOOK_DROP;
-	}
+	if (!connection_claim_tuple(&key, packet, connection->created))
+		return drop(HF_REASON_tuple_in_use);
+	if (!member || !member_take_place(member, connection->member, beyond))
+		return drop(HF_REASON_member_full);
 	connection->flags |= HF_CONNECTION_COUNTED;
 	return CONTINUE;
 }
@@ -162,10 +158,8 @@ static __noinline int connection_conceive(const struct packet *packet, const str
 	struct hf_flow_key key;
 	int verdict;
 
-	if (!member) {
-		reason_count(HF_REASON_no_usable_member);
-		return HOOK_DROP;
-	}
+	if (!member)
+		return drop(HF_REASON_no_usable_member);
 	if (old)
 		embryo_remove(&packet->flow, old);
 	connection_make(connection, packet, decision, member, now);
@@ -176,14 +170,10 @@ static __noinline int connection_conceive(const struct packet *packet, const str
 	embryo.connection = *connection;
 	if (packet_opens(packet) && packet->payload_length)
 		embryo.flags = HF_EMBRYO_SYN_DATA;
-	if (bpf_map_update_elem(&embryonic_connections, &packet->flow, &embryo, BPF_ANY)) {
-		reason_count(HF_REASON_table_full);
-		return HOOK_DROP;
-	}
+	if (bpf_map_update_elem(&embryonic_connections, &packet->flow, &embryo, BPF_ANY))
+		return drop(HF_REASON_table_full);
 	connection_partner(&embryo.connection, packet, connection);
-	if (bpf_map_update_elem(&embryonic_connections, &key, &embryo, BPF_ANY)) {
-		reason_count(HF_REASON_table_full);
-		return HOOK_DROP;
-	}
+	if (bpf_map_update_elem(&embryonic_connections, &key, &embryo, BPF_ANY))
+		return drop(HF_REASON_table_full);
 	return CONTINUE;
 }

@@ -13,6 +13,16 @@ static __always_inline void reason_count(enum hf_reason reason)
 		(*counter)++;
 }
 
+/* The end of a packet, and why. */
+static __always_inline int drop(enum hf_reason reason)
+{
+	reason_count(reason);
+	return HOOK_DROP;
+}
+
+/* The end of a packet that has done its work: it is stored, or what it asked for is done. */
+#define PACKET_TAKEN HOOK_DROP
+
 static __always_inline void traffic_add(struct hf_traffic *traffic, bool reply, __u32 bytes)
 {
 	if (!traffic)

@@ -287,8 +287,7 @@ static __noinline int datagram_bind(struct task *task, const struct message *mes
 		if (!bpf_map_update_elem(&embryonic_connections, &key, &fresh, BPF_ANY))
 			return CONTINUE;
 	}
-	reason_count(HF_REASON_table_full);
-	return HOOK_DROP;
+	return drop(HF_REASON_table_full);
 }
 
 /* The last program's beginning. CONTINUE: translate the datagram with `connection`. */
@@ -302,13 +301,11 @@ static __always_inline int datagram_decide(hook_context *context, struct task *t
 	int verdict;
 
 	if (!message)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	message_count_outcome(task->outcome);
 	member = member_get(datagram_choose(task, message, &decision, now));
-	if (!decision.member || !member) {
-		reason_count(HF_REASON_no_usable_member);
-		return HOOK_DROP;
-	}
+	if (!decision.member || !member)
+		return drop(HF_REASON_no_usable_member);
 	connection_make(connection, &task->packet, &decision, member, now);
 	connection->flags = HF_CONNECTION_PER_DATAGRAM;
 	if (!datagram_is_bound(task, connection, now)) {

@@ -33,7 +33,7 @@ static __always_inline int datapath_hand_over(const struct packet *packet, __u32
 	if (HOOK_HAS_LOWER_HOOK && stage != HF_STAGE_FRONT)
 		return HOOK_PASS;
 	if (!task)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	task->packet = *packet;
 	task->virtual_server = virtual_server;
 	*next = stage;
@@ -84,10 +84,8 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 		reason_count(neighbour ? HF_REASON_next_hop_neighbour : HF_REASON_next_hop_fib);
 		hop = &answer.hop;
 	}
-	if (unlikely(packet->network_length > hop->mtu) && !packet_is_segmented_later(context)) {
-		reason_count(HF_REASON_too_big);
-		return HOOK_DROP;
-	}
+	if (unlikely(packet->network_length > hop->mtu) && !packet_is_segmented_later(context))
+		return drop(HF_REASON_too_big);
 	if (next && connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
 		verdict = datapath_translate_splice(context, packet, connection, next);
 		if (verdict != CONTINUE)
@@ -209,7 +207,7 @@ static __always_inline int datapath(hook_context *context, __u32 *next)
 	if (unlikely(!connection)) {
 		scratch = task_get();
 		if (!scratch)
-			return HOOK_DROP;
+			return drop(HF_REASON_state_missing);
 		connection = &scratch->connection;
 		if (packet_is_later_fragment(&packet))
 			verdict = fragment_follow(&packet, connection, now);
@@ -235,7 +233,7 @@ static __always_inline int datapath_decided(hook_context *context)
 	int verdict;
 
 	if (!task)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	if (task->from_member) {
 		datagram_learn(task, clock_now());
 		connection = bpf_map_lookup_elem(&connections, &task->packet.flow);

@@ -110,26 +110,20 @@ static __noinline int connection_nurse(hook_context *context, const struct packe
 	} else if (embryo->connection.state == HF_CONNECTION_UNCONFIRMED) {
 		proved = reply && !(flags & TCP_SYN);
 	} else if (embryo->connection.state == HF_CONNECTION_SYN) {
-		if ((void *)(tcp + 1) > packet_end(context)) {
-			reason_count(HF_REASON_malformed);
-			return HOOK_DROP;
-		}
+		if ((void *)(tcp + 1) > packet_end(context))
+			return drop(HF_REASON_malformed);
 		if (reply && (flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
 			embryo_note_syn_ack(packet, connection, bpf_ntohl(tcp->seq));
 		} else if (!reply && !(flags & TCP_SYN)) {
 			proved = embryo_acknowledged(embryo, packet, bpf_ntohl(tcp->ack_seq));
-			if (!proved) {
-				reason_count(HF_REASON_not_yet_open);
-				return HOOK_DROP;
-			}
+			if (!proved)
+				return drop(HF_REASON_not_yet_open);
 		}
 	}
 	embryo->connection.last_seen = now;
 	if (!proved)
 		return CONTINUE;
-	if (connection_establish(packet, connection, now)) {
-		reason_count(HF_REASON_table_full);
-		return HOOK_DROP;
-	}
+	if (connection_establish(packet, connection, now))
+		return drop(HF_REASON_table_full);
 	return CONTINUE;
 }

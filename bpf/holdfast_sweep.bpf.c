@@ -250,8 +250,8 @@ static long sweep_splice(void *map, const __u32 *slot, struct hf_splice *splice,
 /* Early data that its splice has left behind. */
 static long sweep_early_data(void *map, const struct hf_early_key *key, void *piece, struct sweep_walk *walk)
 {
-	if (!splice_get(key->splice))
-		bpf_map_delete_elem(map, key);
+	if (!splice_get(key->splice) && !bpf_map_delete_elem(map, key))
+		early_pieces_add(-1);
 	return 0;
 }
 

@@ -202,6 +202,14 @@ struct {
 } early_data SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u32); /* entries of early_data */
+	__uint(max_entries, 1);
+} early_pieces SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__type(key, struct hf_share_key);
 	__type(value, __u32); /* bytes that it holds */

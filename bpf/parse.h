@@ -72,8 +72,7 @@ static __noinline int parse_refuse(const struct packet *packet, enum hf_reason r
 	__builtin_memcpy(key.address, packet->flow.destination, sizeof(key.address));
 	if (!packet->to_virtual || !bpf_map_lookup_elem(&virtual_servers, &key))
 		return HOOK_PASS;
-	reason_count(reason);
-	return HOOK_DROP;
+	return drop(reason);
 }
 
 static __always_inline __u32 address_filter_slot(const __u8 *address)

@@ -20,8 +20,7 @@ static __always_inline int stage_go(hook_context *context, __u32 stage)
 	STAGE_PARSERS(STAGE_GO)
 	STAGE_OTHERS(STAGE_GO)
 #undef STAGE_GO
-	reason_count(HF_REASON_stage_missing);
-	return HOOK_DROP;
+	return drop(HF_REASON_stage_missing);
 }
 
 HOOK_SECTION
@@ -58,10 +57,11 @@ HOOK_SECTION
 int HOOK_PROGRAM(_front)(hook_context *context)
 {
 	const struct task *task = task_get();
-	int verdict = HOOK_DROP;
+	int verdict;
 
-	if (task)
-		verdict = front(context, &task->packet, task->virtual_server);
+	if (!task)
+		return drop(HF_REASON_state_missing);
+	verdict = front(context, &task->packet, task->virtual_server);
 	return verdict == HAND_OVER ? stage_go(context, HF_STAGE_COLLECT) : verdict;
 }
 

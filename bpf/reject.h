@@ -15,10 +15,10 @@ __noinline int reject_with_reset(hook_context *context, const struct packet *pac
 	struct segment *segment;
 
 	if (!workplace || !packet)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	tcp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
 	if ((void *)(tcp + 1) > packet_end(context))
-		return HOOK_DROP;
+		return drop(HF_REASON_malformed);
 	segment = &workplace->segment;
 	if (tcp->ack)
 		segment_begin(segment, TCP_RST, bpf_ntohl(tcp->ack_seq), 0, 0);
@@ -28,21 +28,17 @@ __noinline int reject_with_reset(hook_context *context, const struct packet *pac
 	segment_turn(segment, &packet->flow);
 	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
 	if (segment_write(context, packet, segment))
-		return HOOK_DROP;
+		return drop(HF_REASON_packet_resize);
 	return segment_return(context);
 }
 
 /* The end of a packet that cannot be served. */
 static __always_inline int reject(hook_context *context, const struct packet *packet, enum hf_reason reason)
 {
-	if (packet->flow.protocol != IPPROTO_TCP) {
-		reason_count(reason);
-		return HOOK_DROP;
-	}
-	if (packet->tcp_flags & TCP_RST) {
-		reason_count(HF_REASON_rejected_reset);
-		return HOOK_DROP;
-	}
+	if (packet->flow.protocol != IPPROTO_TCP)
+		return drop(reason);
+	if (packet->tcp_flags & TCP_RST)
+		return drop(HF_REASON_rejected_reset);
 	reason_count(reason);
 	return reject_with_reset(context, packet);
 }

@@ -174,6 +174,25 @@ static __noinline int tcp_load(hook_context *context, const struct packet *packe
 	return tcp_options_read(seen);
 }
 
+static __always_inline __u32 csum_words(__u32 sum, const void *bytes, int count)
+{
+	const __u16 *word = bytes;
+
+	for (int i = 0; i < count / 2; i++)
+		sum += word[i];
+	return sum;
+}
+
+/* What the checksum covers, but for the payload. An IPv4 address' prefix is 0xffff, which is nothing to this sum. */
+static __always_inline __u16 tcp_sum(const struct packet *packet, const struct tcp_seen *seen)
+{
+	__u32 sum = csum_words(0, packet->flow.source, 16);
+
+	sum = csum_words(sum, packet->flow.destination, 16);
+	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(seen->length + packet->payload_length);
+	return csum_fold(csum_words(sum, seen->header, TCP_HEADER_LONGEST));
+}
+
 static __always_inline void segment_begin(struct segment *segment, __u8 flags, __u32 sequence, __u32 acknowledgement,
 					  __u16 window)
 {
@@ -233,15 +252,6 @@ static __always_inline void segment_add_offer(struct segment *segment, const str
 	}
 	if (offer->scale != TCP_NO_SCALE)
 		segment_add_word(segment, TCP_WORD(TCP_OPTION_NOP, TCP_OPTION_SCALE, 3, offer->scale));
-}
-
-static __always_inline __u32 csum_words(__u32 sum, const void *bytes, int count)
-{
-	const __u16 *word = bytes;
-
-	for (int i = 0; i < count / 2; i++)
-		sum += word[i];
-	return sum;
 }
 
 static __always_inline __u32 segment_network_length(const struct packet *packet)
@@ -334,7 +344,7 @@ static __always_inline int segment_return(hook_context *context)
 	packet_linearize(context);
 	ethernet = packet_data(context);
 	if ((void *)(ethernet + 1) > packet_end(context))
-		return HOOK_DROP;
+		return drop(HF_REASON_malformed);
 	__builtin_memcpy(mac, ethernet->h_dest, ETH_ALEN);
 	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
 	__builtin_memcpy(ethernet->h_source, mac, ETH_ALEN);

@@ -14,10 +14,8 @@ static __noinline int way_find(hook_context *context, const struct packet *packe
 	__u16 generation = routes_generation();
 	int reason = next_hop_ask(context, packet, connection, answer);
 
-	if (reason) {
-		reason_count(reason);
-		return HOOK_DROP;
-	}
+	if (reason)
+		return drop(reason);
 	connection->next_hop = answer->index;
 	connection->route_generation = generation;
 	return CONTINUE;
@@ -30,16 +28,12 @@ static __always_inline int way_write_link(hook_context *context, const struct pa
 	struct ethhdr *ethernet;
 
 	if (unlikely(packet->tags || hop->vlan_tci || packet_has_link_tag(context))) {
-		if (packet_retag(context, packet->tags, hop->vlan_protocol, hop->vlan_tci)) {
-			reason_count(HF_REASON_packet_resize);
-			return HOOK_DROP;
-		}
+		if (packet_retag(context, packet->tags, hop->vlan_protocol, hop->vlan_tci))
+			return drop(HF_REASON_packet_resize);
 	}
 	ethernet = packet_data(context);
-	if ((void *)(ethernet + 1) > packet_end(context)) {
-		reason_count(HF_REASON_packet_resize);
-		return HOOK_DROP;
-	}
+	if ((void *)(ethernet + 1) > packet_end(context))
+		return drop(HF_REASON_packet_resize);
 	__builtin_memcpy(ethernet->h_dest, hop->destination_mac, ETH_ALEN);
 	__builtin_memcpy(ethernet->h_source, hop->source_mac, ETH_ALEN);
 	return CONTINUE;

@@ -53,17 +53,13 @@ static __always_inline int nat_translate(hook_context *context, const struct pac
 	struct tcphdr *tcp;
 
 	if (!(packet->ipv4 ? nat_network_ipv4(context, packet, connection, reply)
-			   : nat_network_ipv6(context, packet, connection, reply))) {
-		reason_count(HF_REASON_hop_limit);
-		return HOOK_DROP;
-	}
+			   : nat_network_ipv6(context, packet, connection, reply)))
+		return drop(HF_REASON_hop_limit);
 	if (unlikely(packet_is_later_fragment(packet)))
 		return CONTINUE; /* ports and checksum were in the first one */
 	udp = packet_data(context) + offset;
-	if ((void *)(udp + 1) > packet_end(context)) {
-		reason_count(HF_REASON_malformed);
-		return HOOK_DROP;
-	}
+	if ((void *)(udp + 1) > packet_end(context))
+		return drop(HF_REASON_malformed);
 	/* The ports are in the same place in both protocols. Both are written: the value is computed, not the place. */
 	udp->source = reply ? connection->port : packet->flow.source_port;
 	udp->dest = reply ? packet->flow.destination_port : connection->port;
@@ -73,10 +69,8 @@ static __always_inline int nat_translate(hook_context *context, const struct pac
 		return CONTINUE;
 	}
 	tcp = (void *)udp;
-	if ((void *)(tcp + 1) > packet_end(context)) {
-		reason_count(HF_REASON_malformed);
-		return HOOK_DROP;
-	}
+	if ((void *)(tcp + 1) > packet_end(context))
+		return drop(HF_REASON_malformed);
 	packet_update_l4_checksum(context, offset + offsetof(struct tcphdr, check), &tcp->check,
 				  connection->address_checksum, old_port, connection->port, false);
 	return CONTINUE;

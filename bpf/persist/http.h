@@ -79,7 +79,7 @@ __noinline int http_value(struct message *message, __u32 at, __u32 end, bool quo
 		at++;
 		end--;
 	}
-	if (at >= end || !message_hash_begin(message))
+	if (at >= end || !message_digest_begin(message, true))
 		return HTTP_GO_ON;
 	last = message_digest_run(message, at, end - at);
 	message_add_key(message, last, end - at);

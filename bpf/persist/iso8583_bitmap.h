@@ -77,7 +77,7 @@ static __always_inline void iso8583_add(struct iso8583_scan *scan, __u32 number,
 	__u32 padded = (length + 7) & ~7U;
 	__u64 last;
 
-	if (each && !message_digest_begin(message))
+	if (each && !message_digest_begin(message, false))
 		return;
 	hf_siphash_word(&message->digest, number | (__u64)length << 16);
 	last = message_digest_bytes(message, at, length);
@@ -173,7 +173,7 @@ __noinline int iso8583_message(struct message *message, const struct hf_rule *ru
 		return HF_PARSER_NONE;
 	if (rule->flags & HF_RULE_BITMAP_AND && (wanted[0] != rule->fields[0] || wanted[1] != rule->fields[1]))
 		return HF_PARSER_NONE;
-	if (!message_digest_begin(message))
+	if (!message_digest_begin(message, false))
 		return HF_PARSER_NONE;
 	scan.last = iso8583_last(wanted);
 	message->places[ISO8583_AT] = at;

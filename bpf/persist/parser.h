@@ -123,26 +123,15 @@ __noinline __u32 message_find_byte(const struct message *message, __u32 at, __u3
 	return end;
 }
 
-static __always_inline bool message_digest_begin(struct message *message)
+/* Under the installation's secret, or, for a `hash` that is to be the same on every machine, under the hashes' key. */
+static __always_inline bool message_digest_begin(struct message *message, bool hash)
 {
 	__u32 zero = 0;
 	const struct hf_installation *settings = bpf_map_lookup_elem(&installation, &zero);
 
 	if (!settings)
 		return false;
-	hf_siphash128_begin(&message->digest, settings->digest_key);
-	return true;
-}
-
-/* Likewise, for a hash that is to be the same on every machine. */
-static __always_inline bool message_hash_begin(struct message *message)
-{
-	__u32 zero = 0;
-	const struct hf_installation *settings = bpf_map_lookup_elem(&installation, &zero);
-
-	if (!settings)
-		return false;
-	hf_siphash128_begin(&message->digest, settings->hash_key);
+	hf_siphash128_begin(&message->digest, hash ? settings->hash_key : settings->digest_key);
 	return true;
 }
 

@@ -122,7 +122,7 @@ static __always_inline int radius_keys(struct message *message, const struct hf_
 	bool together = rule->relation == HF_RELATION_AND;
 	__u32 length = 0;
 
-	if (together && !message_digest_begin(message))
+	if (together && !message_digest_begin(message, false))
 		return HF_PARSER_NONE;
 	for (int i = 0; i < HF_KEYS; i++) {
 		if (!rule->attributes[i].type)
@@ -132,7 +132,7 @@ static __always_inline int radius_keys(struct message *message, const struct hf_
 				return HF_PARSER_NONE;
 			continue;
 		}
-		if (!together && !message_digest_begin(message))
+		if (!together && !message_digest_begin(message, false))
 			return HF_PARSER_NONE;
 		length += radius_digest(message, &rule->attributes[i], values->offset[i], values->length[i]);
 		if (!together) {

@@ -80,7 +80,7 @@ __noinline int rdp_cookie(struct message *message, __u32 end)
 	if ((message_word(message, at) & RDP_TOKEN_MASK) == RDP_TOKEN)
 		return rdp_token(message, at + 5, stop);
 	if (message_word(message, at) != RDP_USER || message_byte(message, at + 8) != '=' || stop <= at + 9 ||
-	    !message_digest_begin(message))
+	    !message_digest_begin(message, false))
 		return HF_PARSER_NONE;
 	at += 9;
 	last = message_digest_bytes(message, at, stop - at);

@@ -109,7 +109,7 @@ __noinline int sip_header(struct message *message, __u32 at)
 	c = message_byte(message, end);
 	if (end == start || !(sip_is_space(c) || sip_is_line_end(c)))
 		return HF_PARSER_MALFORMED;
-	if (!message_digest_begin(message))
+	if (!message_digest_begin(message, false))
 		return HF_PARSER_NONE;
 	last = message_digest_bytes(message, start, end - start);
 	message_add_key(message, last, end - start);

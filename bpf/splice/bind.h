@@ -30,10 +30,8 @@ static __noinline int bind_send(hook_context *context, struct packet *packet, st
 		hop = answer.index ? bpf_map_lookup_elem(&next_hops, &answer.index) : NULL;
 		if (!hop) {
 			hop = &answer.hop;
-			if (!answer.resolved && clone) {
-				reason_count(HF_REASON_neighbour_unknown);
-				return HOOK_DROP;
-			}
+			if (!answer.resolved && clone)
+				return drop(HF_REASON_neighbour_unknown);
 			reason_count(answer.resolved ? HF_REASON_next_hop_fib : HF_REASON_next_hop_neighbour);
 			if (!answer.resolved)
 				return packet_out_neighbour(context, hop->interface);
@@ -49,7 +47,7 @@ static __noinline int bind_send(hook_context *context, struct packet *packet, st
 	if (!clone)
 		return packet_out(context, hop->interface);
 	packet_out_clone(context, hop->interface);
-	return HOOK_DROP;
+	return PACKET_TAKEN;
 }
 
 static __always_inline void bind_address(struct segment *segment, const struct hf_splice *splice,
@@ -81,7 +79,7 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 	struct segment *segment;
 
 	if (!workplace)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	segment = &workplace->segment;
 	segment_begin(segment, reset ? TCP_RST : TCP_SYN, splice->client_first - !reset, 0, reset ? 0 : 64240);
 	if (!reset) {
@@ -94,10 +92,8 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 	}
 	bind_address(segment, splice, connection);
 	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
-	if (segment_write(context, packet, segment)) {
-		reason_count(HF_REASON_packet_resize);
-		return HOOK_DROP;
-	}
+	if (segment_write(context, packet, segment))
+		return drop(HF_REASON_packet_resize);
 	splice->wake = 0;
 	splice->connecting_since = clock_now();
 	return bind_send(context, packet, connection, false);
@@ -203,12 +199,12 @@ static __noinline int bind_refuse(hook_context *context, struct task *task, stru
 	bool woken = splice->wake;
 
 	if (!workplace)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	bind_reset(context, packet, splice, &workplace->segment);
 	bpf_map_delete_elem(&connections, &packet->flow);
 	splice_end_locked(splice->id);
 	if (segment_write(context, packet, &workplace->segment))
-		return HOOK_DROP;
+		return drop(HF_REASON_packet_resize);
 	if (!woken)
 		return segment_return(context);
 	/* The daemon's packet did not come from the client's side. */
@@ -230,7 +226,7 @@ static __noinline int bind_member(struct task *task, struct message *message, st
 	int verdict;
 
 	if (!member)
-		return HOOK_DROP;
+		return drop(HF_REASON_no_usable_member);
 	connection_make(connection, packet, decision, member, now);
 	connection->flags = 0;
 	verdict = connection_claim(packet, connection, decision->beyond);
@@ -244,14 +240,12 @@ static __noinline int bind_member(struct task *task, struct message *message, st
 	splice->member = decision->member;
 	if (bpf_map_update_elem(&connections, &key, &reply, BPF_ANY)) {
 		member_give_place_back(decision->member);
-		reason_count(HF_REASON_table_full);
-		return HOOK_DROP;
+		return drop(HF_REASON_table_full);
 	}
 	if (bpf_map_update_elem(&connections, &packet->flow, connection, BPF_EXIST)) {
 		member_give_place_back(decision->member);
 		bpf_map_delete_elem(&connections, &key);
-		reason_count(HF_REASON_table_full);
-		return HOOK_DROP;
+		return drop(HF_REASON_table_full);
 	}
 	splice->state = HF_SPLICE_CONNECTING;
 	bpf_map_delete_elem(&embryonic_keys, &key);
@@ -292,7 +286,7 @@ static __always_inline int bind_wait(hook_context *context, struct task *task, c
 	splice->parsed = early_base(splice) + message->resume;
 	if (splice->segments > OPENING_QUIET_SEGMENTS || stored >= OPENING_QUIET_SEGMENTS * splice->piece)
 		return opening_acknowledge(context, &task->packet, splice);
-	return HOOK_DROP;
+	return PACKET_TAKEN;
 }
 
 /* Has the splice's lock, and gives it back. */
@@ -307,7 +301,7 @@ static __always_inline int bind(hook_context *context, struct task *task)
 	if (connection && connection->flags & HF_CONNECTION_SPLICED)
 		splice = splice_get(connection->splice);
 	if (!splice || !message)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	id = splice->id;
 	verdict = HAND_OVER;
 	if (splice->state == HF_SPLICE_CONNECTING) {
@@ -330,7 +324,7 @@ static __always_inline int bind(hook_context *context, struct task *task)
 		if (verdict == HAND_OVER)
 			verdict = bind_first(context, task, message, splice, now);
 	} else {
-		verdict = HOOK_DROP;
+		verdict = drop(HF_REASON_opening_stray);
 	}
 	splice_unlock(splice, id);
 	return verdict;

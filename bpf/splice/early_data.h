@@ -59,6 +59,7 @@ static __noinline bool early_store_piece(const struct message *message, struct h
 		return false;
 	}
 	if (fresh) {
+		early_pieces_add(1);
 		splice->pieces = number + 1;
 		splice->charged += HF_PIECE_BYTES;
 	}
@@ -119,17 +120,10 @@ static __always_inline bool early_checksum_is_right(hook_context *context, const
 						    const struct tcp_seen *seen, const struct message *message,
 						    __u32 at)
 {
-	__u32 sum;
-
 	/* Left to hardware: the segment comes from this host, or was checked when it was put together with others. */
 	if (packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check)))
 		return true;
-	sum = csum_words(0, packet->flow.source, 16);
-	sum = csum_words(sum, packet->flow.destination, 16);
-	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(seen->length + packet->payload_length);
-	sum = csum_fold(csum_words(sum, seen->header, TCP_HEADER_LONGEST)) +
-	      early_sum(message, at, packet->payload_length);
-	return csum_fold(sum) == 0xffff;
+	return csum_fold(tcp_sum(packet, seen) + early_sum(message, at, packet->payload_length)) == 0xffff;
 }
 
 /* The zeros behind `length` bytes at `at`. */

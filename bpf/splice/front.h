@@ -6,8 +6,7 @@
  */
 #pragma once
 
-#include "../reject.h"
-#include "syn_cookie.h"
+#include "admit.h"
 
 /*
  * Does a segment of a flow whose connection is over acknowledge a new cookie? Who has
@@ -25,7 +24,7 @@ __noinline int front_begins_anew(hook_context *context, const struct packet *pac
 	return cookie_is_ours(&packet->flow, bpf_ntohl(tcp->seq), bpf_ntohl(tcp->ack_seq), clock_now());
 }
 
-/* HAND_OVER: the packet begins a connection. XDP leaves it to TC, where packets can grow and be copied. */
+/* HAND_OVER: the packet begins a connection, on TC, where packets can grow and be copied. */
 static __always_inline int front(hook_context *context, const struct packet *packet, __u32 virtual_server)
 {
 	const struct hf_virtual_server *settings = service_settings(virtual_server);
@@ -40,14 +39,12 @@ static __always_inline int front(hook_context *context, const struct packet *pac
 		return reject(context, packet, HF_REASON_no_connection);
 	acknowledgement = bpf_ntohl(tcp->ack_seq);
 	if (cookie_is_ours(&packet->flow, bpf_ntohl(tcp->seq), acknowledgement, now))
-		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : HAND_OVER;
+		return HOOK_HAS_LOWER_HOOK ? admit(context, packet, virtual_server, now) : HAND_OVER;
 	/*
 	 * The second segment of a client whose first one, and whose handshake, was lost
 	 * fits no cookie, either: no RST for what may be such.
 	 */
-	if (cookie_is_plausible(acknowledgement - 1, now)) {
-		reason_count(HF_REASON_cookie_invalid);
-		return HOOK_DROP;
-	}
+	if (cookie_is_plausible(acknowledgement - 1, now))
+		return drop(HF_REASON_cookie_invalid);
 	return reject(context, packet, HF_REASON_no_connection);
 }

@@ -31,7 +31,7 @@ static __noinline int opening_acknowledge(hook_context *context, const struct pa
 	struct segment *segment;
 
 	if (!workplace || !limits)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	segment = &workplace->segment;
 	window = limits->max_head > stored ? limits->max_head - stored : 0;
 	if (splice->flags & HF_SPLICE_SCALE)
@@ -43,55 +43,9 @@ static __noinline int opening_acknowledge(hook_context *context, const struct pa
 	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
 	splice->acknowledged = splice->client_next;
 	splice->flags |= HF_SPLICE_ACKNOWLEDGED;
-	if (segment_write(context, packet, segment)) {
-		reason_count(HF_REASON_packet_resize);
-		return HOOK_DROP;
-	}
+	if (segment_write(context, packet, segment))
+		return drop(HF_REASON_packet_resize);
 	return segment_return(context);
-}
-
-/* The client has proved its address: its connection is remembered. NULL: there is no room, the reason is counted. */
-static __noinline struct hf_splice *opening_begin(const struct packet *packet, const struct tcp_seen *seen,
-						  __u32 virtual_server, __u32 now)
-{
-	struct hf_connection connection = {
-		.last_seen = now,
-		.virtual_server = virtual_server,
-		.state = HF_CONNECTION_COLLECTING,
-		.flags = HF_CONNECTION_SPLICED,
-	};
-	__u32 low = (seen->acknowledgement - 1) & COOKIE_LOW, id = splice_take(&packet->flow, now), piece;
-	const struct hf_virtual_server *settings = service_settings(virtual_server);
-	struct hf_splice *splice = splice_get(id);
-	const struct hf_pool *pool;
-	__u32 pool_id = settings ? settings->pool : 0;
-
-	if (!splice)
-		return NULL;
-	pool = bpf_map_lookup_elem(&pools, &pool_id);
-	splice->virtual_server = virtual_server;
-	splice->client_first = splice->client_next = seen->sequence;
-	splice->server_first = seen->acknowledgement;
-	splice->client_mss = cookie_mss(low >> 5);
-	splice->client_scale = low & 15;
-	splice->flags = (seen->timestamps_at ? HF_SPLICE_TIMESTAMPS : 0) | (low & 16 ? HF_SPLICE_SACK : 0) |
-			((low & 15) != TCP_NO_SCALE ? HF_SPLICE_SCALE : 0);
-	splice->timestamp_sent = seen->timestamp_echo;
-	/* A full segment of the client's, so that it is replayed as it came. */
-	piece = pool && pool->mss ? pool->mss : packet->ipv4 ? 1460 : 1440;
-	piece -= seen->timestamps_at ? 12 : 0;
-	if (piece > HF_PIECE_LONGEST)
-		piece = HF_PIECE_LONGEST;
-	if (piece < HF_PIECE_SHORTEST)
-		piece = HF_PIECE_SHORTEST;
-	splice->piece = piece;
-	connection.splice = id;
-	if (bpf_map_update_elem(&connections, &packet->flow, &connection, BPF_NOEXIST)) {
-		splice_end(id);
-		reason_count(HF_REASON_opening_busy);
-		return NULL;
-	}
-	return splice;
 }
 
 /*
@@ -101,15 +55,13 @@ static __noinline struct hf_splice *opening_begin(const struct packet *packet, c
 static __always_inline int opening_reset(const struct packet *packet, const struct tcp_seen *seen,
 					 struct hf_splice *splice)
 {
-	if (seen->sequence != splice->client_next && seen->sequence != splice->client_first) {
-		reason_count(HF_REASON_opening_stray);
-		return HOOK_DROP;
-	}
+	if (seen->sequence != splice->client_next && seen->sequence != splice->client_first)
+		return drop(HF_REASON_opening_stray);
 	if (splice->state == HF_SPLICE_CONNECTING)
 		return HAND_OVER;
 	bpf_map_delete_elem(&connections, &packet->flow);
 	splice_end_locked(splice->id);
-	return HOOK_DROP;
+	return PACKET_TAKEN;
 }
 
 /*
@@ -119,26 +71,10 @@ static __always_inline int opening_reset(const struct packet *packet, const stru
 static __always_inline int opening_forget(const struct packet *packet, struct hf_splice *splice)
 {
 	if (splice->state != HF_SPLICE_COLLECTING || splice->client_next != splice->client_first)
-		return HOOK_DROP;
+		return HOOK_DROP; /* the reason is counted */
 	bpf_map_delete_elem(&connections, &packet->flow);
 	splice_end_locked(splice->id);
-	return HOOK_DROP;
-}
-
-/* What a segment tells beside its bytes, which have been found right. */
-static __always_inline void opening_note(const struct packet *packet, const struct tcp_seen *seen,
-					 struct hf_splice *splice, hook_context *context)
-{
-	if (seen->timestamps_at &&
-	    (!splice->client_timestamp || (__s32)(seen->timestamp - splice->client_timestamp) > 0))
-		splice->client_timestamp = seen->timestamp;
-	splice->client_window = seen->window;
-	if (!packet->ipv4) {
-		__u32 word;
-
-		if (!packet_load(context, packet->network, &word, sizeof(word)))
-			splice->flow_label = word;
-	}
+	return PACKET_TAKEN;
 }
 
 /*
@@ -149,7 +85,7 @@ static __always_inline int opening_repeated(const struct packet *packet, struct 
 {
 	if (splice->state == HF_SPLICE_CONNECTING) {
 		/* The client's time is up: so is that of the SYN to the member. */
-		return packet->payload_length || splice->wake || packet->tcp_flags & TCP_FIN ? HAND_OVER : HOOK_DROP;
+		return packet->payload_length || splice->wake || packet->tcp_flags & TCP_FIN ? HAND_OVER : PACKET_TAKEN;
 	}
 	if (at_once || splice->wake)
 		return HAND_OVER;
@@ -175,7 +111,7 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 	__s32 skip;
 
 	if (!limits || !settings || !workplace || !message)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	at_once = settings->flags & HF_SERVER_BINDS_AT_ONCE;
 	seen = &workplace->seen;
 	skip = (__s32)(splice->client_next - seen->sequence);
@@ -197,18 +133,16 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 	if (skip < 0) {
 		reason_count(HF_REASON_early_out_of_order);
 		return splice->state == HF_SPLICE_COLLECTING && stored ? opening_acknowledge(context, packet, splice)
-								       : HOOK_DROP;
+								       : HOOK_DROP; /* counted above */
 	}
 	base = early_base(splice);
 	most = limits->max_head > stored ? limits->max_head - stored : 0;
 	if (packet->payload_length > (__u32)skip && !(splice->flags & HF_SPLICE_CLIENT_FIN)) {
-		if (!most) {
-			reason_count(HF_REASON_early_beyond);
-			return HOOK_DROP;
-		}
+		if (!most)
+			return drop(HF_REASON_early_beyond);
 		fresh = early_take(context, packet, splice, skip, most);
 		if (fresh <= 0 || early_store(splice->id, base, stored, stored + fresh))
-			return stored ? HOOK_DROP : opening_forget(packet, splice);
+			return stored ? HOOK_DROP : opening_forget(packet, splice); /* counted there */
 		opening_note(packet, seen, splice, context);
 		splice->client_next += fresh;
 		splice->segments++;
@@ -220,7 +154,7 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 		/* What was not enough is all that there will be. */
 		if (fresh <= 0 && stored) {
 			if (early_load(message, splice->id, base, stored))
-				return HOOK_DROP;
+				return drop(HF_REASON_state_missing);
 			early_end(message, 0, stored - base);
 		}
 	} else if (fresh <= 0) {
@@ -229,11 +163,11 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 		verdict = opening_repeated(packet, splice, at_once);
 		if (verdict == CONTINUE)
 			verdict = packet->payload_length && stored ? opening_acknowledge(context, packet, splice)
-								   : HOOK_DROP;
+								   : PACKET_TAKEN;
 		return verdict;
 	}
 	if (splice->state == HF_SPLICE_CONNECTING)
-		return HOOK_DROP; /* it goes to the member with the rest */
+		return PACKET_TAKEN; /* it goes to the member with the rest */
 	if (!at_once && settings->parser && (fresh > 0 || (ends && stored))) {
 		message->available = stored + (fresh > 0 ? fresh : 0) - base;
 		message->length = message->available + !ends;
@@ -257,13 +191,11 @@ static __always_inline int opening(hook_context *context, struct task *task)
 	int verdict;
 
 	if (!workplace || !settings)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	if (packet_opens(packet))
 		return cookie_answer(context, packet, settings); /* whatever there is: an acknowledgement will tell */
-	if (tcp_load(context, packet, &workplace->seen)) {
-		reason_count(HF_REASON_malformed);
-		return HOOK_DROP;
-	}
+	if (tcp_load(context, packet, &workplace->seen))
+		return drop(HF_REASON_malformed);
 	connection = bpf_map_lookup_elem(&connections, &packet->flow);
 	if (connection && connection->flags & HF_CONNECTION_SPLICED)
 		splice = splice_get(connection->splice);
@@ -272,10 +204,8 @@ static __always_inline int opening(hook_context *context, struct task *task)
 		proved = !(packet->tcp_flags & TCP_RST) &&
 			 cookie_is_ours(&packet->flow, workplace->seen.sequence, workplace->seen.acknowledgement, now);
 		if (!proved) {
-			if (splice && !(packet->tcp_flags & TCP_RST)) {
-				reason_count(HF_REASON_opening_stray);
-				return HOOK_DROP;
-			}
+			if (splice && !(packet->tcp_flags & TCP_RST))
+				return drop(HF_REASON_opening_stray);
 			if (!splice)
 				return front(context, packet, task->virtual_server);
 		} else {
@@ -283,11 +213,13 @@ static __always_inline int opening(hook_context *context, struct task *task)
 				connection_end(&packet->flow, connection);
 			splice = opening_begin(packet, &workplace->seen, task->virtual_server, now);
 			if (!splice)
-				return HOOK_DROP;
+				return HOOK_DROP; /* counted there */
 		}
 	}
-	if (!splice || !splice_lock(splice))
-		return HOOK_DROP;
+	if (!splice)
+		return drop(HF_REASON_state_missing);
+	if (!splice_lock(splice))
+		return HOOK_DROP; /* likewise */
 	id = splice->id;
 	verdict = opening_segment(context, task, splice);
 	if (verdict != HAND_OVER)

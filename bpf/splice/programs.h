@@ -8,8 +8,11 @@ HOOK_SECTION
 int HOOK_PROGRAM(_collect)(hook_context *context)
 {
 	struct task *task = task_get();
-	int verdict = task ? opening(context, task) : HOOK_DROP;
+	int verdict;
 
+	if (!task)
+		return drop(HF_REASON_state_missing);
+	verdict = opening(context, task);
 	return verdict == HAND_OVER ? stage_go(context, task->stage) : verdict;
 }
 
@@ -18,7 +21,7 @@ int HOOK_PROGRAM(_bind)(hook_context *context)
 {
 	struct task *task = task_get();
 
-	return task ? bind(context, task) : HOOK_DROP;
+	return task ? bind(context, task) : drop(HF_REASON_state_missing);
 }
 
 HOOK_SECTION
@@ -26,5 +29,5 @@ int HOOK_PROGRAM(_replay)(hook_context *context)
 {
 	struct task *task = task_get();
 
-	return task ? replay(context, task) : HOOK_DROP;
+	return task ? replay(context, task) : drop(HF_REASON_state_missing);
 }

@@ -77,7 +77,7 @@ static long replay_one(__u32 index, struct replay *replay)
 	if (length) {
 		if (replay->loaded != number + 1 && !early_load_piece(message, splice->id, number, 0)) {
 			/* It has arrived in the meantime. */
-			replay->verdict = HOOK_DROP;
+			replay->verdict = PACKET_TAKEN;
 			return 1;
 		}
 		replay->loaded = number + 1;
@@ -120,11 +120,11 @@ static __noinline int replay_from(hook_context *context, struct task *task, stru
 		.at = at,
 		.end = splice->client_next - splice->client_first,
 		.limit = splice->member_mss,
-		.verdict = HOOK_DROP,
+		.verdict = PACKET_TAKEN,
 	};
 
 	if (!workplace || !replay.message)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	replay.segment = &workplace->segment;
 	if (replay.limit > bind_room(&task->packet, &task->connection))
 		replay.limit = bind_room(&task->packet, &task->connection);
@@ -218,14 +218,14 @@ static __noinline int replay_refused(hook_context *context, struct task *task, c
 	struct packet *packet = &task->packet;
 
 	if (!workplace)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	bind_reset(context, packet, splice, &workplace->segment);
 	task->connection = *reply;
 	replay_withdraw(packet, &task->connection);
 	splice_end_locked(splice->id);
 	connection_remove(&packet->flow, &task->connection);
 	if (segment_write(context, packet, &workplace->segment))
-		return HOOK_DROP;
+		return drop(HF_REASON_packet_resize);
 	return bind_send(context, packet, &task->connection, false);
 }
 
@@ -242,7 +242,7 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 	bool ours;
 
 	if (!workplace)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	seen = &workplace->seen;
 	ours = packet->tcp_flags & TCP_ACK && seen->acknowledgement == splice->client_first;
 	if (ours && packet->tcp_flags & TCP_RST) {
@@ -264,7 +264,7 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 	}
 	replay_learn(packet, seen, splice, bpf_map_lookup_elem(&pools, &pool_id));
 	if (replay_establish(task, splice, reply, now))
-		return HOOK_DROP;
+		return drop(HF_REASON_splice_half);
 	connection_record_keys(&packet->flow, reply, now);
 	/* From here on the packet is one of the client's. */
 	packet->flow = splice->client;
@@ -285,22 +285,25 @@ static __always_inline int replay(hook_context *context, struct task *task)
 	int verdict;
 
 	if (!workplace || !reply || !(reply->flags & HF_CONNECTION_SPLICED))
-		return HOOK_DROP;
+		return drop(HF_REASON_splice_half);
 	splice = splice_get(reply->splice);
 	seen = &workplace->seen;
-	if (!splice || tcp_load(context, packet, &workplace->seen))
-		return HOOK_DROP;
+	if (!splice)
+		return drop(HF_REASON_splice_half);
+	if (tcp_load(context, packet, &workplace->seen))
+		return drop(HF_REASON_malformed);
 	/* A SYN-ACK is not repeated before a second has passed. */
 	if (!splice_lock_patiently(splice))
-		return HOOK_DROP;
+		return HOOK_DROP; /* counted there */
 	id = splice->id;
 	if (splice->state == HF_SPLICE_CONNECTING) {
 		verdict = replay_connecting(context, task, reply, splice);
 	} else {
 		/* The replay, or a part of it, was lost. */
 		forward = bpf_map_lookup_elem(&connections, &splice->client);
-		verdict = HOOK_DROP;
-		if (forward && splice->state == HF_SPLICE_BOUND) {
+		if (!forward || splice->state != HF_SPLICE_BOUND) {
+			verdict = drop(HF_REASON_splice_half);
+		} else {
 			reason_count(HF_REASON_replayed_again);
 			if (!(packet->tcp_flags & TCP_SYN))
 				at = seen->acknowledgement - splice->client_first;

@@ -6,7 +6,10 @@
  * behind finds nothing.
  *
  * What a client may hold before it is bound (early data, slots) is charged to its
- * share, so that slow or silent senders cannot fill the tables.
+ * share, so that slow or silent senders cannot fill the tables. A share is at most
+ * what is configured, and at most a part of what is free: with every client that
+ * holds much, each may hold less, and there is always room for one more (Choudhury
+ * and Hahne's dynamic thresholds).
  */
 #pragma once
 
@@ -70,6 +73,28 @@ static __always_inline void share_key(struct hf_share_key *key, const __u8 *clie
 	key->address[1] = address[0] ? 0 : address[1];
 }
 
+/* Of what is free in early_data, a client may have one part in so many. */
+#define SHARE_OF_FREE 16
+
+static __always_inline __u32 share_most(const struct hf_early_limits *limits)
+{
+	__u32 zero = 0;
+	const __u32 *used = bpf_map_lookup_elem(&early_pieces, &zero);
+	__u32 left = used && *used < HF_PIECES ? HF_PIECES - *used : 0;
+	__u32 most = left / SHARE_OF_FREE * HF_PIECE_BYTES + HF_PIECE_BYTES + HF_OPENING_BYTES;
+
+	return most < limits->max_bytes_per_client ? most : limits->max_bytes_per_client;
+}
+
+/* Pieces come, or go. */
+static __always_inline void early_pieces_add(__s32 number)
+{
+	__u32 zero = 0, *used = bpf_map_lookup_elem(&early_pieces, &zero);
+
+	if (used)
+		__sync_fetch_and_add(used, number);
+}
+
 /* False: the client holds too much. */
 static __noinline bool share_take(const struct hf_flow_key *client, __u32 bytes)
 {
@@ -86,7 +111,7 @@ static __noinline bool share_take(const struct hf_flow_key *client, __u32 bytes)
 	}
 	if (!held || !limits)
 		return false;
-	if (__sync_fetch_and_add(held, bytes) + bytes <= limits->max_bytes_per_client)
+	if (__sync_fetch_and_add(held, bytes) + bytes <= share_most(limits))
 		return true;
 	__sync_fetch_and_add(held, -bytes);
 	return false;
@@ -124,7 +149,8 @@ __noinline int splice_release_early(__u32 id)
 		if (i >= splice->pieces)
 			break;
 		key.number = i;
-		bpf_map_delete_elem(&early_data, &key);
+		if (!bpf_map_delete_elem(&early_data, &key))
+			early_pieces_add(-1);
 	}
 	splice->pieces = 0;
 	charged = splice->charged;

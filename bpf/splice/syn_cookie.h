@@ -116,13 +116,11 @@ static __noinline int cookie_answer(hook_context *context, const struct packet *
 	struct tcp_seen *seen;
 
 	if (!workplace || !pool || !limits)
-		return HOOK_DROP;
+		return drop(HF_REASON_state_missing);
 	seen = &workplace->seen;
 	segment = &workplace->segment;
-	if (tcp_load(context, packet, seen)) {
-		reason_count(HF_REASON_malformed);
-		return HOOK_DROP;
-	}
+	if (tcp_load(context, packet, seen))
+		return drop(HF_REASON_malformed);
 	offer.mss = pool->mss ?: packet->ipv4 ? 1460 : 1440;
 	offer.sack = seen->sack_permitted && !(pool->tcp_lacking & HF_TCP_SACK);
 	offer.timestamps = seen->timestamps_at && !(pool->tcp_lacking & HF_TCP_TIMESTAMPS);
@@ -139,9 +137,7 @@ static __noinline int cookie_answer(hook_context *context, const struct packet *
 	if (HOOK_HAS_LOWER_HOOK && segment_frame_length(segment, packet) > packet_length(context))
 		return HOOK_PASS;
 	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
-	if (segment_write(context, packet, segment)) {
-		reason_count(HF_REASON_packet_resize);
-		return HOOK_DROP;
-	}
+	if (segment_write(context, packet, segment))
+		return drop(HF_REASON_packet_resize);
 	return segment_return(context);
 }

@@ -157,14 +157,10 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 	reply = connection->flags & HF_CONNECTION_REPLY;
 	offset = packet->transport & TRANSPORT_OFFSET_MASK;
 	tcp = packet_data(context) + offset;
-	if (splice->state != HF_SPLICE_BOUND) {
-		reason_count(HF_REASON_opening_stray);
-		return HOOK_DROP;
-	}
-	if ((void *)(tcp + 1) > packet_end(context)) {
-		reason_count(HF_REASON_malformed);
-		return HOOK_DROP;
-	}
+	if (splice->state != HF_SPLICE_BOUND)
+		return drop(HF_REASON_opening_stray);
+	if ((void *)(tcp + 1) > packet_end(context))
+		return drop(HF_REASON_malformed);
 	sequence = bpf_ntohl(tcp->seq);
 	acknowledgement = bpf_ntohl(tcp->ack_seq);
 	window = bpf_ntohs(tcp->window);
@@ -173,10 +169,8 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 		if (unlikely(packet->tcp_flags & TCP_SYN))
 			return HAND_OVER;
 		if (unlikely(sequence_after(splice->client_first, acknowledgement)) && packet->tcp_flags & TCP_ACK &&
-		    !(packet->tcp_flags & TCP_RST)) {
-			reason_count(HF_REASON_splice_stray);
-			return HOOK_DROP;
-		}
+		    !(packet->tcp_flags & TCP_RST))
+			return drop(HF_REASON_splice_stray);
 		if (unlikely(splice->pieces) && packet->tcp_flags & TCP_ACK) {
 			acknowledgement = translate_early(packet, splice, acknowledgement, &again);
 			if (again)
@@ -209,10 +203,8 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 	} else if (tcp->doff > 5) {
 		difference += translate_options(context, packet, splice, reply);
 		tcp = packet_data(context) + offset;
-		if ((void *)(tcp + 1) > packet_end(context)) {
-			reason_count(HF_REASON_malformed);
-			return HOOK_DROP;
-		}
+		if ((void *)(tcp + 1) > packet_end(context))
+			return drop(HF_REASON_malformed);
 	}
 	difference += translate_difference(tcp->seq, bpf_htonl(sequence));
 	difference += translate_difference(tcp->ack_seq, bpf_htonl(acknowledgement));

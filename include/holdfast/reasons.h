@@ -27,6 +27,7 @@
 	       "another connection took the member's last place at the same moment; the client's next try is decided " \
 	       "anew")                                                                                                 \
 	REASON(stage_missing, drop, "a program of the data path was not there: an upgrade was interrupted")            \
+	REASON(state_missing, drop, "a map of the data path had no entry where there always is one")                   \
 	REASON(packet_resize, drop, "the kernel could not make room for, or remove, a VLAN tag")                       \
 	REASON(rejected_reset, drop, "a RST that belongs to no connection")                                            \
 	REASON(not_yet_open, drop, "data or a wrong acknowledgement before the handshake was complete")                \
@@ -44,6 +45,7 @@
 	REASON(early_timeout, drop, "an opening whose first message did not come in time (early_data.timeout)")        \
 	REASON(connecting_timeout, drop, "an opening whose member did not answer")                                     \
 	REASON(neighbour_unknown, drop, "early data for a member whose neighbour was not known")                       \
+	REASON(splice_half, drop, "a member's segment, when the other half of its spliced connection is gone")         \
 	REASON(splice_stray, drop, "a segment that acknowledges what its connection has not got")                      \
 	REASON(no_usable_member, reject, "no member of the pool may take the packet")                                  \
 	REASON(no_connection, reject, "a TCP segment in mid-stream that neither a session nor a hash can place")       \

@@ -11,6 +11,7 @@
 
 #include "e2e/datagram_lab.h"
 #include "e2e/lab.h"
+#include "e2e/messages.h"
 #include "model/model.h"
 #include "support/packet.h"
 
@@ -61,7 +62,7 @@ protected:
 		std::string yaml = Lab::base_config(one.hook);
 
 		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}{}}}\nvirtual_servers:\n", word(one.rule),
-				    settings(one.rule));
+				    rule_settings(one.rule));
 		for (const auto &[name, pool, port, protocol] : {std::tuple("web", "web", 80, "tcp"),
 								 {"echo", "echo", 9000, "tcp"},
 								 {"desk", "desk", 3389, "tcp"},
@@ -84,55 +85,7 @@ protected:
 		}
 		return yaml;
 	}
-
-	static std::string settings(hf_rule_type type)
-	{
-		switch (type) {
-		case HF_RULE_RADIUS_ATTRIBUTE:
-			return ", match_across: true, attributes: [{type: User-Name}]";
-		case HF_RULE_HTTP_HEADER_HASH:
-			return ", keyword: X-Key";
-		case HF_RULE_HTTP_REQUEST_HASH:
-			return ", keyword: uid";
-		case HF_RULE_COOKIE_HASH:
-			return ", keyword: sid";
-		case HF_RULE_ISO8583_BITMAP:
-			return ", fields: [41, 42]";
-		default:
-			return "";
-		}
-	}
 };
-
-// The first message of a stream, with a key that stands for `number`, as the rule's protocol has it.
-std::string first_message(hf_rule_type type, int number)
-{
-	const std::string key = fmt::format("{:04}", number);
-
-	switch (type) {
-	case HF_RULE_RDP_COOKIE: {
-		const std::string cookie = "Cookie: mstshash=user" + key + "\r\n";
-		const size_t size = 11 + cookie.size() + 8;
-
-		return std::string("\x03\0\0", 3) + static_cast<char>(size) + static_cast<char>(size - 5) +
-		       std::string("\xe0\0\0\0\0\0", 6) + cookie + std::string("\x01\0\x08\0\x03\0\0\0", 8);
-	}
-	case HF_RULE_ISO8583_BITMAP: {
-		const std::string body = std::string("0200\x20\x20\0\0\0\xc0\0\0", 12) +
-					 "000000"
-					 "000042"
-					 "TERM" +
-					 key + "MERCHANT0000001";
-
-		return std::string{0, static_cast<char>(body.size())} + body;
-	}
-	case HF_RULE_SIP_CALL_ID:
-		return "OPTIONS sip:a@example.com SIP/2.0\r\nVia: SIP/2.0/TCP h\r\nCall-ID: " + key + "@h\r\n\r\n";
-	default:
-		return "GET /?a=1&uid=" + key + " HTTP/1.1\r\nHost: h\r\nX-Key: " + key +
-		       "\r\nCookie: a=1; sid=" + key + "\r\nConnection: close\r\n\r\n";
-	}
-}
 
 INSTANTIATE_TEST_SUITE_P(EndToEnd, Matrix, testing::ValuesIn(legal_combinations()), combination_name);
 

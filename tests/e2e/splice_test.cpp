@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "e2e/lab.h"
+#include "e2e/messages.h"
 #include "holdfast/limits.h"
 #include "support/packet.h"
 #include "util/hex.h"
@@ -206,6 +207,87 @@ TEST_P(Splice, ExplainsWhatThenHappens)
 	const auto keyless = lab.query(fmt::format("explain --virtual-server web --client {} --url /a?b=c --header X:y",
 						   Lab::client_address(ipv4(), 1)));
 	EXPECT_EQ(keyless["by"], "method");
+}
+
+// What explain says of every way to name a message is what then happens to it.
+TEST_P(Splice, ExplainsEveryKindOfMessage)
+{
+	Lab lab(2);
+	std::string yaml = Lab::base_config(GetParam().hook) +
+			   "persistence:\n  - {name: by-header, type: http-header-hash, keyword: X-Key}\n"
+			   "  - {name: by-url, type: http-request-hash, keyword: uid}\n"
+			   "  - {name: by-user, type: rdp-cookie}\n"
+			   "  - {name: by-card, type: iso8583-bitmap, fields: [41, 42]}\nvirtual_servers:\n" +
+			   server("header", 80, "web", "persistence: by-header") +
+			   server("url", 81, "web", "persistence: by-url") +
+			   server("user", 3389, "desk", "persistence: by-user") +
+			   server("card", 8583, "cards", "persistence: by-card");
+	const std::string client = Lab::client_address(ipv4(), 1);
+	auto explained = [&](const std::string &name, const std::string &message) {
+		const auto answer =
+			lab.query(fmt::format("explain --virtual-server {} --client {} {}", name, client, message));
+		const std::string member = answer["member"].is_string() ? answer["member"].get<std::string>() : "";
+
+		return std::pair(answer["by"].get<std::string>(), member.substr(member.find('/') + 1));
+	};
+	auto hex_file = [&](const std::string &bytes) {
+		std::ofstream(lab.directory() + "/message") << hex(bytes);
+		return "--hex " + lab.directory() + "/message";
+	};
+
+	lab.start_services();
+	lab.start_daemon(yaml);
+	for (int key = 1; key <= 4; key++) {
+		const auto by_header = explained("header", fmt::format("--header X-Key:{:04}", key));
+		const auto by_url = explained("url", fmt::format("--url '/?a=1&uid={:04}'", key));
+
+		EXPECT_EQ(by_header.first, "hash");
+		EXPECT_EQ(by_url.first, "hash");
+		EXPECT_EQ(lab.ask_stream(ipv4(), 1, 80, first_message(HF_RULE_HTTP_HEADER_HASH, key), true),
+			  by_header.second);
+		EXPECT_EQ(lab.ask_stream(ipv4(), 1, 81, first_message(HF_RULE_HTTP_REQUEST_HASH, key), true),
+			  by_url.second);
+		for (const auto &[name, port, type] :
+		     {std::tuple("user", 3389, HF_RULE_RDP_COOKIE), {"card", 8583, HF_RULE_ISO8583_BITMAP}}) {
+			const std::string message = first_message(type, key);
+
+			EXPECT_EQ(explained(name, hex_file(message)).first, "method");
+			const std::string first = lab.ask_stream(ipv4(), 1, port, message);
+			EXPECT_EQ(explained(name, hex_file(message)), std::pair(std::string("session"), first));
+		}
+	}
+}
+
+// A routing token names a server: that one it is. One that names nobody leaves it to the method.
+TEST_P(Splice, RoutingTokens)
+{
+	Lab lab(3);
+	const std::string yaml = Lab::base_config(GetParam().hook) +
+				 "persistence:\n  - {name: rule, type: rdp-cookie}\nvirtual_servers:\n" +
+				 server("desk", 3389, "desk", "persistence: rule");
+	std::set<std::string> used;
+
+	lab.start_services();
+	lab.start_daemon(yaml);
+	for (int round = 1; round <= 3; round++) {
+		for (int number = 1; number <= 3; number++) {
+			const std::string token = rdp_token(Lab::member_address(true, number), 3389);
+			const std::string server = lab.ask_stream(ipv4(), round, 3389, rdp_request(token));
+
+			/* A token has room for an IPv4 address only. */
+			if (ipv4()) {
+				EXPECT_EQ(server, fmt::format("rs{}", number)) << token;
+			} else {
+				EXPECT_TRUE(server.starts_with("rs")) << server;
+			}
+		}
+		used.insert(lab.ask_stream(ipv4(), round, 3389, rdp_request(rdp_token("203.0.113.9", 3389))));
+		used.insert(lab.ask_stream(ipv4(), round, 3389,
+					   rdp_request(rdp_token(Lab::member_address(true, 1), 3390))));
+	}
+	EXPECT_GE(used.size(), 2U) << "tokens of nobody";
+	EXPECT_EQ(lab.query("show sessions")["matched"], 0) << "a token is no session";
+	EXPECT_EQ(counter(lab, "key_absent"), ipv4() ? 6U : 15U);
 }
 
 // One connection, many requests; then very many connections at once.
