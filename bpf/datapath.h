@@ -16,6 +16,7 @@
 #include "datagram.h"
 #include "forward/nat.h"
 #include "reject.h"
+#include "splice/follow.h"
 #include "splice/front.h"
 #include "splice/translate.h"
 #include "way.h"
@@ -30,22 +31,27 @@ static __always_inline int datapath_hand_over(const struct packet *packet, __u32
 {
 	struct task *task = task_get();
 
-	if (HOOK_HAS_LOWER_HOOK && stage != HF_STAGE_FRONT)
+	if (HOOK_HAS_LOWER_HOOK && (stage == HF_STAGE_COLLECT || stage == HF_STAGE_REPLAY))
 		return HOOK_PASS;
 	if (!task)
 		return drop(HF_REASON_state_missing);
 	task->packet = *packet;
 	task->virtual_server = virtual_server;
+	task->reading = task->refused = false;
 	*next = stage;
 	return HAND_OVER;
 }
 
 /* What a spliced connection's packet needs before its addresses are translated. */
 static __always_inline int datapath_translate_splice(hook_context *context, const struct packet *packet,
-						     struct hf_connection *connection, __u32 *next)
+						     struct hf_connection *connection, __u32 *next, bool read)
 {
-	int verdict = splice_translate(context, packet, connection);
+	int verdict = splice_translate(context, packet, connection, read);
 
+	if (verdict == SPLICE_READ)
+		return datapath_hand_over(packet, connection->virtual_server,
+					  connection->flags & HF_CONNECTION_REPLY ? HF_STAGE_ANSWER : HF_STAGE_REQUEST,
+					  next);
 	if (verdict == HAND_OVER)
 		return datapath_hand_over(packet, connection->virtual_server, HF_STAGE_REPLAY, next);
 	if (verdict == SPLICE_LOST) {
@@ -55,9 +61,9 @@ static __always_inline int datapath_translate_splice(hook_context *context, cons
 	return verdict;
 }
 
-/* `next`: what HAND_OVER names; NULL for datagrams. */
+/* `next`: what HAND_OVER names; NULL for datagrams. `read`: what the segment says is known. */
 static __always_inline int datapath_forward(hook_context *context, const struct packet *packet,
-					    struct hf_connection *connection, __u32 *next)
+					    struct hf_connection *connection, __u32 *next, bool read)
 {
 	bool reply = connection->flags & HF_CONNECTION_REPLY;
 	__u32 index = connection->next_hop;
@@ -87,7 +93,7 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 	if (unlikely(packet->network_length > hop->mtu) && !packet_is_segmented_later(context))
 		return drop(HF_REASON_too_big);
 	if (next && connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
-		verdict = datapath_translate_splice(context, packet, connection, next);
+		verdict = datapath_translate_splice(context, packet, connection, next, read);
 		if (verdict != CONTINUE)
 			return verdict;
 	}
@@ -148,9 +154,17 @@ static __always_inline int datapath_continue(hook_context *context, const struct
 	struct hf_connection *connection = bpf_map_lookup_elem(&connections, &packet->flow);
 
 	*found = connection;
-	if (!connection || (connection->last_seen == now && !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
-			    !(connection->flags & (HF_CONNECTION_PER_DATAGRAM | HF_CONNECTION_SPLICED))))
+	if (!connection ||
+	    (connection->last_seen == now && !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+	     !(connection->flags & (HF_CONNECTION_PER_DATAGRAM | HF_CONNECTION_SPLICED | HF_CONNECTION_LEFT))))
 		return CONTINUE;
+	if (unlikely(connection->flags & HF_CONNECTION_LEFT)) {
+		if (!connection_expired(connection, now))
+			return reject(context, packet, HF_REASON_member_left);
+		bpf_map_delete_elem(&connections, &packet->flow);
+		*found = NULL;
+		return CONTINUE;
+	}
 	if (connection->flags & HF_CONNECTION_SPLICED) {
 		if (likely(connection->last_seen == now && connection->state < HF_CONNECTION_CLOSED &&
 			   !(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))))
@@ -222,7 +236,7 @@ static __always_inline int datapath(hook_context *context, __u32 *next)
 		if (*next)
 			return HAND_OVER;
 	}
-	return datapath_forward(context, &packet, connection, next);
+	return datapath_forward(context, &packet, connection, next, false);
 }
 
 /* The program that a next hands the datagram to. */
@@ -237,10 +251,27 @@ static __always_inline int datapath_decided(hook_context *context)
 	if (task->from_member) {
 		datagram_learn(task, clock_now());
 		connection = bpf_map_lookup_elem(&connections, &task->packet.flow);
-		return datapath_forward(context, &task->packet, connection ?: &task->connection, NULL);
+		return datapath_forward(context, &task->packet, connection ?: &task->connection, NULL, false);
 	}
 	verdict = datagram_decide(context, task);
 	if (verdict != CONTINUE)
 		return verdict;
-	return datapath_forward(context, &task->packet, &task->connection, NULL);
+	return datapath_forward(context, &task->packet, &task->connection, NULL, false);
+}
+
+/* A segment of a spliced connection was read: on it goes. */
+static __always_inline int datapath_read(hook_context *context, __u32 *next)
+{
+	struct task *task = task_get();
+	struct hf_connection *connection;
+	struct hf_splice *splice;
+
+	if (!task)
+		return drop(HF_REASON_state_missing);
+	splice = follow_splice(task, &connection);
+	if (!splice)
+		return drop(HF_REASON_splice_half);
+	if (!follow_commit(task, splice, connection->flags & HF_CONNECTION_REPLY))
+		return drop(HF_REASON_opening_busy);
+	return datapath_forward(context, &task->packet, connection, next, true);
 }

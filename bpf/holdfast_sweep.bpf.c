@@ -7,6 +7,7 @@
 #include "packet_skb.h"
 
 #include "embryo.h"
+#include "splice/reader.h"
 
 /* What the last walk over the connections found. */
 struct {
@@ -209,6 +210,20 @@ static long sweep_embryonic_connection(void *map, const struct hf_flow_key *key,
 	return 0;
 }
 
+/* A head that does not end is not waited for, and not kept. */
+static __always_inline void sweep_unfinished_head(struct hf_splice *splice, __u32 now)
+{
+	__u32 zero = 0;
+	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
+
+	if (!limits || splice->requests.state != HF_READER_HEAD || splice->requests.next == splice->requests.head ||
+	    (__s32)(now - splice->read_since) <= (__s32)limits->timeout || !splice_try_lock(splice))
+		return;
+	reason_count(HF_REASON_stream_unframed);
+	reader_give_up(splice);
+	splice->busy = 0;
+}
+
 /*
  * A slot whose entries the LRU has evicted is given back. One whose client, or whose
  * member, has been silent for too long is to be woken: the daemon does that.
@@ -231,8 +246,12 @@ static long sweep_splice(void *map, const __u32 *slot, struct hf_splice *splice,
 			splice_end(id);
 		return 0;
 	}
-	if (walk->filter != HF_SWEEP_EXPIRED || splice->state == HF_SPLICE_BOUND)
+	if (walk->filter != HF_SWEEP_EXPIRED)
 		return 0;
+	if (splice->state == HF_SPLICE_BOUND) {
+		sweep_unfinished_head(splice, walk->now);
+		return 0;
+	}
 	settings = service_settings(splice->virtual_server);
 	if (!settings)
 		return 0;

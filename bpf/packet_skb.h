@@ -20,7 +20,8 @@ typedef struct __sk_buff hook_context;
 #define HOOK_STAGES(STAGE)                                                                                             \
 	STAGE(collect, HF_STAGE_COLLECT)                                                                               \
 	STAGE(bind, HF_STAGE_BIND)                                                                                     \
-	STAGE(replay, HF_STAGE_REPLAY)
+	STAGE(replay, HF_STAGE_REPLAY)                                                                                 \
+	STAGE(rebind, HF_STAGE_REBIND)
 #define HOOK_SECTION SEC("tc")
 #define HOOK_PROGRAM(name) holdfast_tc##name
 

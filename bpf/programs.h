@@ -8,6 +8,7 @@
 #include "persist/radius_attribute.h"
 #include "persist/rdp_cookie.h"
 #include "persist/sip_call_id.h"
+#include "persist/ssl_session_id.h"
 #include "splice/front.h"
 #include "stages.h"
 
@@ -63,6 +64,51 @@ int HOOK_PROGRAM(_front)(hook_context *context)
 		return drop(HF_REASON_state_missing);
 	verdict = front(context, &task->packet, task->virtual_server);
 	return verdict == HAND_OVER ? stage_go(context, HF_STAGE_COLLECT) : verdict;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_request)(hook_context *context)
+{
+	struct task *task = task_get();
+	int verdict;
+
+	if (!task)
+		return drop(HF_REASON_state_missing);
+	verdict = follow_request(context, task);
+	return verdict == HAND_OVER ? stage_go(context, task->stage) : verdict;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_followed)(hook_context *context)
+{
+	struct task *task = task_get();
+	int verdict;
+
+	if (!task)
+		return drop(HF_REASON_state_missing);
+	verdict = followed(context, task);
+	return verdict == HAND_OVER ? stage_go(context, task->stage) : verdict;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_answer)(hook_context *context)
+{
+	struct task *task = task_get();
+	int verdict;
+
+	if (!task)
+		return drop(HF_REASON_state_missing);
+	verdict = follow_answer(context, task);
+	return verdict == HAND_OVER ? stage_go(context, task->stage) : verdict;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_forward)(hook_context *context)
+{
+	__u32 next = 0;
+	int verdict = datapath_read(context, &next);
+
+	return verdict == HAND_OVER ? stage_go(context, next) : verdict;
 }
 
 char LICENSE[] SEC("license") = "GPL";

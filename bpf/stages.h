@@ -7,6 +7,8 @@
  *   entry --> front                                   a SYN, or what has no connection
  *   entry --> collect (--> parser) --> bind           a stream, on TC
  *   entry --> replay                                  its member, on TC
+ *   entry --> request --> parser --> followed --> forward (or, on TC, rebind)
+ *   entry --> answer --> forward                      both once it is bound
  *
  * Include the hook's packet interface first.
  */
@@ -20,11 +22,16 @@
 	PARSER(radius_attribute, HF_RULE_RADIUS_ATTRIBUTE)                                                             \
 	PARSER(http, HF_RULE_HTTP_HEADER_HASH)                                                                         \
 	PARSER(rdp_cookie, HF_RULE_RDP_COOKIE)                                                                         \
-	PARSER(iso8583_bitmap, HF_RULE_ISO8583_BITMAP)
+	PARSER(iso8583_bitmap, HF_RULE_ISO8583_BITMAP)                                                                 \
+	PARSER(ssl_session_id, HF_RULE_SSL_SESSION_ID)
 
 #define STAGE_OTHERS(STAGE)                                                                                            \
 	STAGE(decide, HF_STAGE_DECIDE)                                                                                 \
 	STAGE(front, HF_STAGE_FRONT)                                                                                   \
+	STAGE(request, HF_STAGE_REQUEST)                                                                               \
+	STAGE(followed, HF_STAGE_FOLLOWED)                                                                             \
+	STAGE(answer, HF_STAGE_ANSWER)                                                                                 \
+	STAGE(forward, HF_STAGE_FORWARD)                                                                               \
 	HOOK_STAGES(STAGE)
 
 #define STAGE_DECLARE(name, stage) int HOOK_PROGRAM(_##name)(hook_context * context);

@@ -23,6 +23,23 @@ struct task {
 	bool newly_proved; /* this datagram shows that its sender is real */
 	bool from_member;  /* nothing is decided: the member's own keys are recorded */
 	bool reply_seen;   /* in this second the reply entry of `bound` was there */
+	/* of a bound stream's segment that is read (splice/follow.h) */
+	bool reading;    /* the segment's first look is done */
+	bool loaded;     /* its payload is the message */
+	bool beyond;     /* the member that is wanted may be full */
+	__u16 requested; /* as they will be */
+	__u16 answered;
+	__u32 methods;
+	struct hf_reader reader; /* as it will be */
+	__u32 read_next;         /* as it was */
+	__u32 sequence;          /* of the payload */
+	__u32 at;                /* bytes of the payload that have been read */
+	__u32 stored;            /* bytes of the head in earlier segments */
+	__u32 looks;             /* programs that have read in it */
+	__u32 wanted;            /* the member of the request */
+	/* of a connection whose member has refused it, or says nothing */
+	bool refused;
+	struct hf_connection left; /* the entry of the member that has it no more */
 };
 
 /* Private to each hook's programs: not shared, not pinned. */

@@ -1,85 +1,45 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The rules that read a request head (RFC 9112):
+ * The rules that read the heads of HTTP messages (RFC 9112):
  *   http-header-hash   the value of a header, whose name may be in any case
  *   http-request-hash  the value of a URL parameter; percent-escapes are not decoded
  *   cookie-hash        the value of a cookie, or of the first Cookie header
+ *   persistent-cookie, passive-cookie
+ *                      the value of a cookie, which members set (cookies.h)
  *
- * Lines end with LF, with or without CR. White space around a value, and quotes
- * around a cookie's, are no part of it; an empty value is none. A stream is read
- * line by line: a line counts when all of it is there.
+ * White space around a value, and quotes around a cookie's, are no part of it; an
+ * empty value is none. A head is read when all of it is there.
  */
 #pragma once
 
-#include "parser.h"
+#include "cookies.h"
+#include "http_head.h"
 
 /* Nothing is decided by this line. */
 #define HTTP_GO_ON (-1)
 
-enum { HTTP_LONGEST_METHOD = 24, HTTP_EMPTY_LINES = 8, HTTP_COOKIE_LENGTH = 6 };
+enum { HTTP_COOKIE_LENGTH = 6 };
 
-/* "cookie" and " HTTP/1." as they lie in memory. */
+/* "cookie" as it lies in memory. */
 #define HTTP_COOKIE 0x000065696b6f6f63ULL
 #define HTTP_COOKIE_CASE 0x0000202020202020ULL
 #define HTTP_COOKIE_MASK 0x0000ffffffffffffULL
-#define HTTP_VERSION 0x2e312f5054544820ULL
-
-/* Of message->places. */
-enum { HTTP_LINE, HTTP_PAIR, HTTP_PAIR_END, HTTP_VALUE, HTTP_VALUE_END, HTTP_OUTCOME };
-
-struct http_scan {
-	struct message *message;
-	const struct hf_rule *rule;
-};
-
-static __always_inline bool http_is_blank(__u8 c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static long http_skip_one(__u32 index, struct http_scan *scan)
-{
-	__u32 *places = scan->message->places, at = places[HTTP_VALUE];
-
-	if (at >= places[HTTP_VALUE_END] || !http_is_blank(message_byte(scan->message, at)))
-		return 1;
-	places[HTTP_VALUE] = at + 1;
-	return 0;
-}
-
-static long http_trim_one(__u32 index, struct http_scan *scan)
-{
-	__u32 *places = scan->message->places, end = places[HTTP_VALUE_END];
-	__u8 c;
-
-	if (places[HTTP_VALUE] >= end)
-		return 1;
-	c = message_byte(scan->message, end - 1);
-	if (!http_is_blank(c) && c != '\r')
-		return 1;
-	places[HTTP_VALUE_END] = end - 1;
-	return 0;
-}
 
 /* The value in [at, end), without what surrounds it, is the key. */
-__noinline int http_value(struct message *message, __u32 at, __u32 end, bool quotes)
+__noinline int http_value(struct message *message, const struct hf_rule *rule, __u32 at, __u32 end, bool quotes)
 {
-	struct http_scan scan = {.message = message};
 	__u64 last;
 
-	if (!message)
+	if (!message || !rule)
 		return HF_PARSER_NONE;
-	message->places[HTTP_VALUE] = at;
-	message->places[HTTP_VALUE_END] = end;
-	bpf_loop(HF_MESSAGE_BYTES, http_skip_one, &scan, 0);
-	bpf_loop(HF_MESSAGE_BYTES, http_trim_one, &scan, 0);
+	http_trim(message, at, end);
 	at = message->places[HTTP_VALUE];
 	end = message->places[HTTP_VALUE_END];
 	if (quotes && at + 2 <= end && message_byte(message, at) == '"' && message_byte(message, end - 1) == '"') {
 		at++;
 		end--;
 	}
-	if (at >= end || !message_digest_begin(message, true))
+	if (at >= end || !message_digest_begin(message, rule->flags & HF_RULE_STATELESS))
 		return HTTP_GO_ON;
 	last = message_digest_run(message, at, end - at);
 	message_add_key(message, last, end - at);
@@ -124,7 +84,7 @@ static __always_inline long http_pair(struct http_scan *scan, __u8 separator, bo
 	message->places[HTTP_PAIR] = end + 1;
 	value = at + scan->rule->keyword_length + 1;
 	if (value <= end && message_byte(message, value - 1) == '=' && http_matches(message, scan->rule, at)) {
-		int outcome = http_value(message, value, end, cookie);
+		int outcome = http_value(message, scan->rule, value, end, cookie);
 
 		message->places[HTTP_OUTCOME] = outcome;
 		return outcome != HTTP_GO_ON;
@@ -156,8 +116,28 @@ __noinline int http_cookies(struct message *message, const struct hf_rule *rule,
 	return message->places[HTTP_OUTCOME];
 }
 
-/* A line of the head, [at, end): an outcome, or HTTP_GO_ON. */
-__noinline int http_header(struct message *message, const struct hf_rule *rule, __u32 at, __u32 end)
+/* "set-cook" and "ie" as they lie in memory. */
+#define HTTP_SET_COOK 0x6b6f6f632d746573ULL
+#define HTTP_IE 0x6569
+
+static __always_inline bool http_is_cookie_rule(const struct hf_rule *rule)
+{
+	return rule->type == HF_RULE_COOKIE_HASH || rule->type == HF_RULE_PERSISTENT_COOKIE ||
+	       rule->type == HF_RULE_PASSIVE_COOKIE;
+}
+
+/* Cookies in [at, end): the value of a header Cookie, or the first part of one Set-Cookie. */
+static __always_inline int http_cookie_list(struct message *message, const struct hf_rule *rule, __u32 at, __u32 end)
+{
+	if (rule->cookies) {
+		cookies_note(message, at, end);
+		return HTTP_GO_ON;
+	}
+	return rule->keyword_length ? http_cookies(message, rule, at, end) : http_value(message, rule, at, end, false);
+}
+
+/* A line of a request's head, [at, end): an outcome, or HTTP_GO_ON. Global: verified once. */
+__noinline int http_request_header(struct message *message, const struct hf_rule *rule, __u32 at, __u32 end)
 {
 	if (!message || !rule)
 		return HF_PARSER_NONE;
@@ -166,13 +146,27 @@ __noinline int http_header(struct message *message, const struct hf_rule *rule, 
 
 		if (colon >= end || message_byte(message, colon) != ':' || !http_matches(message, rule, at))
 			return HTTP_GO_ON;
-		return http_value(message, colon + 1, end, false);
+		return http_value(message, rule, colon + 1, end, false);
 	}
-	if (((message_word(message, at) | HTTP_COOKIE_CASE) & HTTP_COOKIE_MASK) != HTTP_COOKIE ||
+	if (!http_is_cookie_rule(rule) ||
+	    ((message_word(message, at) | HTTP_COOKIE_CASE) & HTTP_COOKIE_MASK) != HTTP_COOKIE ||
 	    at + HTTP_COOKIE_LENGTH >= end || message_byte(message, at + HTTP_COOKIE_LENGTH) != ':')
 		return HTTP_GO_ON;
-	at += HTTP_COOKIE_LENGTH + 1;
-	return rule->keyword_length ? http_cookies(message, rule, at, end) : http_value(message, at, end, false);
+	return http_cookie_list(message, rule, at + HTTP_COOKIE_LENGTH + 1, end);
+}
+
+/* Likewise, of a response's: what its Set-Cookie says, but for the attributes. Likewise. */
+__noinline int http_response_header(struct message *message, const struct hf_rule *rule, __u32 at, __u32 end)
+{
+	if (!message || !rule || (rule->type != HF_RULE_PERSISTENT_COOKIE && rule->type != HF_RULE_PASSIVE_COOKIE))
+		return HTTP_GO_ON;
+	/* A CR, too, becomes a "-". */
+	if ((message_word(message, at) | HTTP_ANY_CASE) != HTTP_SET_COOK || message_byte(message, at + 3) != '-' ||
+	    ((__u32)(message_word(message, at + 8) | HTTP_ANY_CASE) & 0xffff) != HTTP_IE || at + 10 >= end ||
+	    message_byte(message, at + 10) != ':')
+		return HTTP_GO_ON;
+	at += 11;
+	return http_cookie_list(message, rule, at, message_find_byte(message, at, end, ';'));
 }
 
 /* The parameters of a request's target, [at, end). */
@@ -183,27 +177,15 @@ __noinline int http_target(struct message *message, const struct hf_rule *rule, 
 	if (!message || !rule)
 		return HF_PARSER_NONE;
 	end = message_find_byte(message, at, end, '#');
+	if (rule->cookies & HF_COOKIE_JSESSIONID)
+		cookies_note_path(message, at, message_find_byte(message, at, end, '?'));
+	if (rule->type != HF_RULE_HTTP_REQUEST_HASH)
+		return HTTP_GO_ON;
 	message->places[HTTP_PAIR] = message_find_byte(message, at, end, '?') + 1;
 	message->places[HTTP_PAIR_END] = end;
 	message->places[HTTP_OUTCOME] = HTTP_GO_ON;
 	bpf_loop(HF_MESSAGE_BYTES, http_parameter, &scan, 0);
-	return message->places[HTTP_OUTCOME] == HF_PARSER_KEYS ? HF_PARSER_KEYS : HF_PARSER_NONE;
-}
-
-/* RFC 9110, 5.6.2 */
-static __always_inline bool http_is_token(__u8 c)
-{
-	/* "!#$%&'*+-." and the digits; then letters, "^_`" and "|~" */
-	__u64 low = 0x03ff6cfa00000000ULL, high = 0x57ffffffc7fffffeULL;
-
-	return c < 128 && (c < 64 ? low >> c : high >> (c - 64)) & 1;
-}
-
-/* The bytes end in the middle of something: is there more to come? */
-static __always_inline int http_more(struct message *message, __u32 resume)
-{
-	message->resume = resume;
-	return message->available < message->length ? HF_PARSER_MORE : HF_PARSER_MALFORMED;
+	return message->places[HTTP_OUTCOME];
 }
 
 /* The request line: where the next one begins, or a negative outcome. */
@@ -233,8 +215,15 @@ __noinline int http_request_line(struct message *message, const struct hf_rule *
 		return -http_more(message, 0);
 	if (at == line || message_byte(message, at) != ' ')
 		return -HF_PARSER_FOREIGN;
+	/* "HEAD " and "CONNECT " */
+	if ((message_word(message, line) & 0xffffffffffULL) == 0x2044414548ULL)
+		message->method = HTTP_HEAD;
+	else if (message_word(message, line) == 0x205443454e4e4f43ULL)
+		message->method = HTTP_CONNECT;
+	else
+		message->method = HTTP_OTHER;
 	at++;
-	line = message_find_byte(message, at, message->available, '\n');
+	line = http_line_end(message, at);
 	if (line >= message->available)
 		return -http_more(message, 0);
 	end = line;
@@ -243,48 +232,137 @@ __noinline int http_request_line(struct message *message, const struct hf_rule *
 	if (end < at + 9 || message_word(message, end - 9) != HTTP_VERSION || message_byte(message, end - 1) < '0' ||
 	    message_byte(message, end - 1) > '9')
 		return -HF_PARSER_FOREIGN;
-	if (rule->type == HF_RULE_HTTP_REQUEST_HASH) {
-		return -http_target(message, rule, at, end - 9);
-	}
+	if (message_byte(message, end - 1) == '0')
+		message->places[HTTP_SEEN] |= HTTP_SAYS_1_0;
+	message->places[HTTP_FOUND] = http_target(message, rule, at, end - 9);
 	return line + 1;
 }
 
-static long http_line(__u32 index, struct http_scan *scan)
+/* The status line: likewise. */
+__noinline int http_status_line(struct message *message)
+{
+	__u32 line, status = 0;
+
+	if (!message)
+		return -HF_PARSER_MALFORMED;
+	line = http_line_end(message, 0);
+	if (line >= message->available)
+		return -http_more(message, 0);
+	/* "HTTP/1.d ddd", and a reason or nothing. */
+	if ((message_word(message, 0) & HTTP_6_BYTES) != HTTP_RESPONSE || message_byte(message, 6) != '.' ||
+	    message_byte(message, 8) != ' ' || line < 12)
+		return -HF_PARSER_FOREIGN;
+	for (int i = 0; i < 3; i++) {
+		__u8 c = message_byte(message, 9 + i);
+
+		if (c < '0' || c > '9')
+			return -HF_PARSER_FOREIGN;
+		status = status * 10 + (c - '0');
+	}
+	if (message_byte(message, 7) == '0')
+		message->places[HTTP_SEEN] |= HTTP_SAYS_1_0;
+	message->status = status;
+	return line + 1;
+}
+
+/* One line. 1: it was the last, or there is no more here. */
+static __always_inline long http_line(struct http_scan *scan, bool answer)
 {
 	struct message *message = scan->message;
-	__u32 at = message->places[HTTP_LINE], end;
-	int outcome;
-	__u8 c;
+	__u32 at = message->places[HTTP_LINE], end = http_line_end(message, at);
 
-	end = message_find_byte(message, at, message->available, '\n');
 	if (end >= message->available) {
 		message->places[HTTP_OUTCOME] = http_more(message, at);
 		return 1;
 	}
-	c = message_byte(message, at);
-	if (end == at || (c == '\r' && end == at + 1)) {
-		message->places[HTTP_OUTCOME] = HF_PARSER_NONE; /* the end of the head */
+	if (end == at || (end == at + 1 && message_byte(message, at) == '\r')) {
+		message->head = end + 1;
+		message->places[HTTP_OUTCOME] = HF_PARSER_NONE;
 		return 1;
 	}
-	outcome = http_header(message, scan->rule, at, end);
+	http_note_line(message, at, end);
+	if (scan->rule->cookies || message->places[HTTP_FOUND] != HF_PARSER_KEYS) {
+		int found = answer ? http_response_header(message, scan->rule, at, end)
+				   : http_request_header(message, scan->rule, at, end);
+
+		if (found == HF_PARSER_KEYS)
+			message->places[HTTP_FOUND] = found;
+	}
 	message->places[HTTP_LINE] = end + 1;
-	message->places[HTTP_OUTCOME] = outcome;
-	return outcome != HTTP_GO_ON;
+	return 0;
 }
 
+static long http_request_line_next(__u32 index, struct http_scan *scan)
+{
+	return http_line(scan, false);
+}
+
+static long http_response_line_next(__u32 index, struct http_scan *scan)
+{
+	return http_line(scan, true);
+}
+
+/* The head is here: its outcome. */
+static __always_inline int http_end(struct message *message, const struct hf_rule *rule)
+{
+	if (rule->cookies)
+		cookies_make_keys(message, rule);
+	return message->keys.count ? HF_PARSER_KEYS : HF_PARSER_NONE;
+}
+
+/* A request's head. Before all of it is here, nothing is known but that it is HTTP. */
 static __always_inline int http_parse(struct message *message, const struct hf_rule *rule)
 {
 	struct http_scan scan = {.message = message, .rule = rule};
 	int next;
 
-	message->keys.kind = 0;
-	message->places[HTTP_LINE] = message->resume;
-	if (!message->begun) {
-		next = http_request_line(message, rule);
-		if (next <= 0)
-			return -next;
-		message->places[HTTP_LINE] = next;
+	message->keys.kind = rule->flags & HF_RULE_STATELESS ? 0 : HF_SESSION_COOKIE;
+	http_head_begin(message);
+	if (message->begun && !http_ends(message, message->resume))
+		return http_more(message, message->places[HTTP_LINE]);
+	cookies_begin(message);
+	next = http_request_line(message, rule);
+	if (next <= 0)
+		return -next;
+	message->places[HTTP_LINE] = next;
+	bpf_loop(HTTP_MOST_LINES, http_request_line_next, &scan, 0);
+	if (!message->head) {
+		message->keys.count = 0;
+		return message->places[HTTP_OUTCOME];
 	}
-	bpf_loop(HF_MESSAGE_BYTES, http_line, &scan, 0);
-	return message->places[HTTP_OUTCOME];
+	message->framing = message->method == HTTP_CONNECT ? HTTP_TUNNEL : http_framing(message, HTTP_LENGTH);
+	return http_end(message, rule);
+}
+
+/* A response's head: keys are those of the cookies that it sets. message->method: of its request. */
+static __always_inline int http_answer_parse(struct message *message, const struct hf_rule *rule)
+{
+	struct http_scan scan = {.message = message, .rule = rule};
+	int next;
+
+	message->keys.kind = HF_SESSION_COOKIE;
+	http_head_begin(message);
+	if (message->begun && !http_ends(message, message->resume))
+		return http_more(message, message->places[HTTP_LINE]);
+	cookies_begin(message);
+	next = http_status_line(message);
+	if (next <= 0)
+		return -next;
+	message->places[HTTP_LINE] = next;
+	bpf_loop(HTTP_MOST_LINES, http_response_line_next, &scan, 0);
+	if (!message->head) {
+		message->keys.count = 0;
+		return message->places[HTTP_OUTCOME];
+	}
+	message->framing = http_framing(message, HTTP_UNTIL_CLOSE);
+	if (message->status == 101 || (message->method == HTTP_CONNECT && message->status / 100 == 2)) {
+		message->framing = HTTP_TUNNEL;
+	} else if (message->status < 200) {
+		message->framing = HTTP_INTERIM;
+	} else if (message->framing != HTTP_UNFRAMED &&
+		   (message->method == HTTP_HEAD || message->status == 204 || message->status == 304)) {
+		message->framing = HTTP_LENGTH;
+		message->body = 0;
+	}
+	return http_end(message, rule);
 }

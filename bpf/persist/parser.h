@@ -35,7 +35,13 @@ struct message {
 	bool begun;  /* in: what is at `resume` is not the beginning of the message */
 	bool answer; /* out: to a request of the other side, so not for balancing */
 	__u8 pad[2];
-	__u32 places[8]; /* the parser's own: in memory, the verifier does not follow their values */
+	__u32 places[24]; /* the parser's own: in memory, the verifier does not follow their values */
+	/* out, of HTTP: the head that was read, and what follows it (http_head.h) */
+	__u32 head;   /* its bytes */
+	__u8 framing; /* enum http_framing */
+	__u8 method;  /* enum http_method, of a request; in, of a response: of the request that it answers */
+	__u16 status; /* of a response */
+	__u64 body;   /* HTTP_LENGTH: bytes */
 	struct hf_siphash_state digest;
 	struct hf_keys keys;
 	/* out, with HF_PARSER_MEMBER */

@@ -9,6 +9,7 @@
 
 #include "../message.h"
 #include "../way.h"
+#include "follow.h"
 #include "opening.h"
 
 /*
@@ -95,6 +96,7 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 	if (segment_write(context, packet, segment))
 		return drop(HF_REASON_packet_resize);
 	splice->wake = 0;
+	splice->tries++;
 	splice->connecting_since = clock_now();
 	return bind_send(context, packet, connection, false);
 }
@@ -173,7 +175,8 @@ static __noinline int bind_choose(struct task *task, struct message *message, st
 		else
 			decision->member = select_by_turn(settings->pool);
 	}
-	if (task->outcome != HF_PARSER_KEYS || rule->flags & HF_RULE_STATELESS)
+	/* Of session ids, only those count that a server gives: TLS 1.3's clients make one up each time. */
+	if (task->outcome != HF_PARSER_KEYS || rule->flags & HF_RULE_STATELESS || rule->type == HF_RULE_SSL_SESSION_ID)
 		query.keys->count = 0;
 	/* Recorded when the member has accepted; until then parallel connections follow the first. */
 	if (decision->member && query.keys->count)
@@ -215,6 +218,31 @@ static __noinline int bind_refuse(hook_context *context, struct task *task, stru
 	return bind_send(context, packet, reply, false);
 }
 
+/* Nobody accepts: likewise, of a connection that has entries for its member. */
+static __noinline int bind_refuse_connecting(hook_context *context, struct task *task, struct hf_splice *splice)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	struct packet *packet = &task->packet;
+	struct hf_flow_key key;
+
+	if (!workplace)
+		return drop(HF_REASON_state_missing);
+	reason_count(HF_REASON_member_refused);
+	bind_reset(context, packet, splice, &workplace->segment);
+	connection_partner_key(&key, &packet->flow, &task->connection);
+	task->left = task->connection;
+	splice_end_locked(splice->id);
+	connection_remove(&packet->flow, &task->left);
+	if (segment_write(context, packet, &workplace->segment))
+		return drop(HF_REASON_packet_resize);
+	/* The packet came from the member, or the daemon. */
+	packet->flow = workplace->segment.flow;
+	__builtin_memset(&task->connection, 0, sizeof(task->connection));
+	__builtin_memcpy(task->connection.address, packet->flow.source, 16);
+	task->connection.flags = HF_CONNECTION_REPLY;
+	return bind_send(context, packet, &task->connection, false);
+}
+
 /* The connection's entries get their member. CONTINUE: task->connection is the forward one. */
 static __noinline int bind_member(struct task *task, struct message *message, struct hf_splice *splice,
 				  const struct decision *decision, __u32 now)
@@ -254,6 +282,88 @@ static __noinline int bind_member(struct task *task, struct message *message, st
 	return CONTINUE;
 }
 
+/* Members that are asked, one after another, and SYNs to each of them but the last. */
+#define BIND_MOST_MEMBERS 3
+#define BIND_MOST_SYNS 3
+
+/* The old member's entry: what it still says is answered with a RST. Its place is free. */
+static __noinline void bind_leave(const struct packet *packet, const struct hf_connection *forward, __u32 now)
+{
+	struct hf_connection *reply;
+	struct hf_flow_key key;
+
+	connection_partner_key(&key, &packet->flow, forward);
+	reply = bpf_map_lookup_elem(&connections, &key);
+	if (reply && reply->splice == forward->splice) {
+		reply->flags = HF_CONNECTION_REPLY | HF_CONNECTION_LEFT;
+		reply->state = HF_CONNECTION_CLOSED;
+		reply->created = reply->last_seen = now;
+	}
+	if (forward->flags & HF_CONNECTION_COUNTED)
+		member_give_place_back(forward->member);
+}
+
+/* The keys for which a member was chosen that did not accept: they are now the next one's. */
+static __noinline void bind_take_keys(const struct packet *packet, const struct hf_connection *forward,
+				      struct message *message)
+{
+	const struct hf_keys *keys;
+	struct hf_flow_key key;
+
+	message->keys.count = 0;
+	connection_partner_key(&key, &packet->flow, forward);
+	keys = bpf_map_lookup_elem(&embryonic_keys, &key);
+	if (!keys)
+		return;
+	message->keys = *keys;
+	message->keys.replace = true;
+	bpf_map_delete_elem(&embryonic_keys, &key);
+}
+
+/* The method's next choice that is not this member. */
+static __always_inline __u32 bind_another(__u32 pool, __u32 member)
+{
+	__u32 found = 0;
+
+	for (int i = 0; i < 4; i++) {
+		found = select_by_turn(pool);
+		if (found != member)
+			return found;
+	}
+	return 0;
+}
+
+/*
+ * The member that was asked has refused, or says nothing. CONTINUE: there is nobody else
+ * to ask.
+ */
+static __noinline int bind_elsewhere(hook_context *context, struct task *task, struct hf_splice *splice, __u32 now)
+{
+	struct decision decision = {.virtual_server = task->virtual_server};
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	struct message *message = message_get();
+	int verdict;
+
+	if (!settings || !message || splice->refused + 1 >= BIND_MOST_MEMBERS)
+		return CONTINUE;
+	decision.member = bind_another(settings->pool, splice->member);
+	if (!decision.member)
+		return CONTINUE;
+	task->left = task->connection;
+	bind_take_keys(&task->packet, &task->left, message);
+	bind_leave(&task->packet, &task->left, now);
+	verdict = bind_member(task, message, splice, &decision, now);
+	if (verdict != CONTINUE) {
+		task->connection = task->left;
+		task->connection.flags &= ~HF_CONNECTION_COUNTED;
+		return CONTINUE;
+	}
+	splice->refused++;
+	splice->tries = splice->strays = 0;
+	reason_count(HF_REASON_member_replaced);
+	return bind_connect(context, &task->packet, splice, &task->connection, false);
+}
+
 /* A connection that has no member yet. */
 static __always_inline int bind_first(hook_context *context, struct task *task, struct message *message,
 				      struct hf_splice *splice, __u32 now)
@@ -266,6 +376,8 @@ static __always_inline int bind_first(hook_context *context, struct task *task, 
 		reason_count(HF_REASON_no_usable_member);
 		return bind_refuse(context, task, splice);
 	}
+	if (splice->flags & HF_SPLICE_WHOLE)
+		follow_bound(splice, message, task->outcome);
 	/* The client would not send again what decides: it has to begin anew. */
 	verdict = bind_member(task, message, splice, &decision, now);
 	if (verdict != CONTINUE)
@@ -306,11 +418,20 @@ static __always_inline int bind(hook_context *context, struct task *task)
 	verdict = HAND_OVER;
 	if (splice->state == HF_SPLICE_CONNECTING) {
 		/* bind_member() has made it: the lock keeps everybody else out. */
-		bool reset = task->packet.tcp_flags & TCP_RST;
+		bool reset = task->packet.tcp_flags & TCP_RST && !task->refused;
 
+		task->connection = *connection;
+		if (task->refused || (!reset && splice->tries >= BIND_MOST_SYNS)) {
+			verdict = bind_elsewhere(context, task, splice, now);
+			if (verdict == CONTINUE && task->refused)
+				verdict = bind_refuse_connecting(context, task, splice);
+			if (verdict != CONTINUE) {
+				splice_unlock(splice, id);
+				return verdict;
+			}
+		}
 		if (!reset)
 			reason_count(HF_REASON_connecting_again);
-		task->connection = *connection;
 		verdict = bind_connect(context, &task->packet, splice, &task->connection, reset);
 		if (reset) {
 			splice_end_locked(id);

@@ -32,6 +32,15 @@ __noinline __u32 early_sum(const struct message *message, __u32 at, __u32 length
 	return csum_fold(sum);
 }
 
+/*
+ * There are three runs of pieces: the early data (0), and what is there of a request's
+ * and a response's unfinished head (HF_EARLY_*). Those of a client are charged to it.
+ */
+static __always_inline __u32 early_piece_length(const struct hf_splice *splice, __u32 run)
+{
+	return run ? HF_PIECE_BYTES : splice->piece;
+}
+
 /* Copies a stored piece to `at`. False: it is not there. */
 static __noinline bool early_load_piece(struct message *message, __u32 id, __u32 number, __u32 at)
 {
@@ -41,75 +50,83 @@ static __noinline bool early_load_piece(struct message *message, __u32 id, __u32
 	return piece && !bpf_probe_read_kernel(message->bytes + below(at, HF_MESSAGE_BYTES), sizeof(*piece), piece);
 }
 
-/* Stores a piece from `at`; a new one is charged to the client's share. */
+/* Stores a piece from `at`; a `fresh` one is charged to the client's share. */
 static __noinline bool early_store_piece(const struct message *message, struct hf_splice *splice, __u32 number,
-					 __u32 at)
+					 __u32 at, bool fresh)
 {
 	struct hf_early_key key = {.splice = splice->id, .number = number};
-	bool fresh = number >= splice->pieces;
+	bool charge = fresh && !(number & HF_EARLY_ANSWER);
 
-	if (fresh && !share_take(&splice->client, HF_PIECE_BYTES)) {
+	if (charge && !share_take(&splice->client, HF_PIECE_BYTES)) {
 		reason_count(HF_REASON_early_client_full);
 		return false;
 	}
 	if (bpf_map_update_elem(&early_data, &key, message->bytes + below(at, HF_MESSAGE_BYTES), BPF_ANY)) {
-		if (fresh)
+		if (charge)
 			share_give_back(&splice->client, HF_PIECE_BYTES);
 		reason_count(HF_REASON_early_full);
 		return false;
 	}
-	if (fresh) {
+	if (fresh)
 		early_pieces_add(1);
-		splice->pieces = number + 1;
+	if (charge)
 		splice->charged += HF_PIECE_BYTES;
-	}
+	if (fresh && number < HF_EARLY_REQUEST)
+		splice->pieces = number + 1;
 	return true;
 }
 
 /* Where the pieces begin that the parser still needs. */
 static __always_inline __u32 early_base(const struct hf_splice *splice)
 {
+	if (splice->flags & HF_SPLICE_WHOLE)
+		return 0;
 	return splice->piece ? splice->parsed / splice->piece * splice->piece : 0;
 }
 
-/* Global: verified once. */
-__noinline int early_load(struct message *message, __u32 id, __u32 base, __u32 stored)
+/* Bytes from `base` on, of `stored`, to the message's beginning. Global: verified once. */
+__noinline int early_load(struct message *message, __u32 id, __u32 run, __u32 base, __u32 stored)
 {
 	__u32 slot = id & HF_SPLICE_SLOT, piece, number;
 	const struct hf_splice *splice = bpf_map_lookup_elem(&splices, &slot);
 
-	if (!message || !splice || !splice->piece)
+	if (!message || !splice)
 		return -1;
-	piece = splice->piece;
+	piece = early_piece_length(splice, run);
+	if (!piece)
+		return -1;
 	number = base / piece;
 	for (__u32 i = 0; i < SPLICE_MOST_PIECES; i++) {
 		__u32 at = i * piece;
 
 		if ((__s32)(stored - base - at) <= 0)
 			break;
-		if (!early_load_piece(message, id, number + i, at))
+		if (!early_load_piece(message, id, run + number + i, at))
 			return -1;
 	}
 	return 0;
 }
 
 /* The message is this CPU's: Linux 6.1 takes no map's value from memory that it knows only as an argument. */
-__noinline int early_store(__u32 id, __u32 base, __u32 from, __u32 to)
+__noinline int early_store(__u32 id, __u32 run, __u32 base, __u32 from, __u32 to)
 {
 	__u32 slot = id & HF_SPLICE_SLOT, piece, number;
 	struct hf_splice *splice = bpf_map_lookup_elem(&splices, &slot);
 	const struct message *message = message_get();
 
-	if (!message || !splice || !splice->piece)
+	if (!message || !splice)
 		return -1;
-	piece = splice->piece;
+	piece = early_piece_length(splice, run);
+	if (!piece)
+		return -1;
 	number = from / piece;
 	for (__u32 i = 0; i < SPLICE_MOST_PIECES; i++) {
 		__u32 at = (number + i) * piece;
 
 		if ((__s32)(to - at) <= 0)
 			break;
-		if (!early_store_piece(message, splice, number + i, at - base))
+		/* Of the first piece there may be a part already. */
+		if (!early_store_piece(message, splice, run + number + i, at - base, (__s32)(at - from) >= 0))
 			return -1;
 	}
 	return 0;
@@ -159,7 +176,7 @@ static __noinline int early_take(hook_context *context, const struct packet *pac
 		return -1;
 	}
 	/* Whole pieces are copied: what lies behind the last one's bytes is written over. */
-	if (at && early_load(message, splice->id, base, stored)) {
+	if (at && early_load(message, splice->id, 0, base, stored)) {
 		reason_count(HF_REASON_early_full);
 		return -1;
 	}

@@ -117,6 +117,7 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 	skip = (__s32)(splice->client_next - seen->sequence);
 	task->stage = task->next = HF_STAGE_BIND;
 	task->outcome = HF_PARSER_NONE;
+	message->head = 0;
 	message->keys.count = 0;
 	message->keys.replace = 0;
 	message->keys.pad = 0;
@@ -135,13 +136,19 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 		return splice->state == HF_SPLICE_COLLECTING && stored ? opening_acknowledge(context, packet, splice)
 								       : HOOK_DROP; /* counted above */
 	}
+	if (settings->flags & HF_SERVER_FOLLOWS)
+		splice->flags |= HF_SPLICE_WHOLE;
 	base = early_base(splice);
 	most = limits->max_head > stored ? limits->max_head - stored : 0;
 	if (packet->payload_length > (__u32)skip && !(splice->flags & HF_SPLICE_CLIENT_FIN)) {
+		/* What follows the request while its member is asked has to belong to it. */
+		if (splice->state == HF_SPLICE_CONNECTING && splice->flags & HF_SPLICE_WHOLE &&
+		    !reader_passes(&splice->requests, seen->sequence, packet->payload_length))
+			return drop(HF_REASON_request_held);
 		if (!most)
 			return drop(HF_REASON_early_beyond);
 		fresh = early_take(context, packet, splice, skip, most);
-		if (fresh <= 0 || early_store(splice->id, base, stored, stored + fresh))
+		if (fresh <= 0 || early_store(splice->id, 0, base, stored, stored + fresh))
 			return stored ? HOOK_DROP : opening_forget(packet, splice); /* counted there */
 		opening_note(packet, seen, splice, context);
 		splice->client_next += fresh;
@@ -153,7 +160,7 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 		splice->flags |= HF_SPLICE_CLIENT_FIN;
 		/* What was not enough is all that there will be. */
 		if (fresh <= 0 && stored) {
-			if (early_load(message, splice->id, base, stored))
+			if (early_load(message, splice->id, 0, base, stored))
 				return drop(HF_REASON_state_missing);
 			early_end(message, 0, stored - base);
 		}

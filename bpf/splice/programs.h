@@ -2,6 +2,7 @@
 /* The programs of an opening, of the hook that has them: entry points, nothing else. */
 #pragma once
 
+#include "rebind.h"
 #include "replay.h"
 
 HOOK_SECTION
@@ -28,6 +29,22 @@ HOOK_SECTION
 int HOOK_PROGRAM(_replay)(hook_context *context)
 {
 	struct task *task = task_get();
+	int verdict;
 
-	return task ? replay(context, task) : drop(HF_REASON_state_missing);
+	if (!task)
+		return drop(HF_REASON_state_missing);
+	verdict = replay(context, task);
+	return verdict == HAND_OVER ? stage_go(context, HF_STAGE_BIND) : verdict;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_rebind)(hook_context *context)
+{
+	struct task *task = task_get();
+	int verdict;
+
+	if (!task)
+		return drop(HF_REASON_state_missing);
+	verdict = rebind(context, task);
+	return verdict == HAND_OVER ? stage_go(context, task->stage) : verdict;
 }

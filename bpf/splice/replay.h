@@ -138,6 +138,19 @@ static __noinline int replay_from(hook_context *context, struct task *task, stru
 	return replay.verdict;
 }
 
+/* Are the member's messages to be read? */
+static __always_inline bool replay_reads(const struct hf_splice *splice)
+{
+	const struct hf_virtual_server *settings = service_settings(splice->virtual_server);
+
+	if (!settings)
+		return false;
+	if (settings->flags & HF_SERVER_FOLLOWS)
+		return splice->requests.state != HF_READER_OFF ||
+		       (!splice->rebinds && settings->flags & HF_SERVER_LEARNS);
+	return settings->flags & HF_SERVER_LEARNS;
+}
+
 /* What the member's SYN-ACK says: for this connection, and for those to come. */
 static __noinline void replay_learn(const struct packet *packet, const struct tcp_seen *seen, struct hf_splice *splice,
 				    struct hf_pool *pool)
@@ -146,6 +159,9 @@ static __noinline void replay_learn(const struct packet *packet, const struct tc
 	__u8 lacking = 0;
 
 	splice->member_first = seen->sequence + 1;
+	splice->answers.next = splice->answers.head = splice->member_first;
+	splice->answers.parsed = 0;
+	splice->answers.state = replay_reads(splice) ? HF_READER_HEAD : HF_READER_OFF;
 	splice->shift = splice->server_first - splice->member_first;
 	splice->member_acknowledged = seen->acknowledgement;
 	splice->member_timestamp = seen->timestamp;
@@ -186,6 +202,9 @@ static __noinline int replay_establish(struct task *task, struct hf_splice *spli
 	forward->last_seen = now;
 	forward->state = reply->state;
 	task->connection = *forward;
+	splice->tries = splice->refused = 0;
+	if (splice->rebinds)
+		return 0;
 	connection_count(reply->virtual_server, reply->member);
 	share_give_back(&splice->client, HF_OPENING_BYTES);
 	__sync_fetch_and_add(&splice->charged, -HF_OPENING_BYTES);
@@ -207,26 +226,44 @@ static __noinline void replay_withdraw(const struct packet *packet, const struct
 		message_use_key(&query, i);
 		session_withdraw(&query.session, reply->member);
 	}
-	bpf_map_delete_elem(&embryonic_keys, &packet->flow);
 }
 
-/* The member says no: so does the client's connection. */
-static __noinline int replay_refused(hook_context *context, struct task *task, const struct hf_connection *reply,
-				     struct hf_splice *splice)
+/* The member says no: another one may say yes. The packet is the client's from here on. */
+static __noinline int replay_refused(struct task *task, const struct hf_connection *reply,
+				     const struct hf_splice *splice)
 {
+	task->left = *reply;
+	replay_withdraw(&task->packet, &task->left);
+	task->packet.flow = splice->client;
+	task->virtual_server = splice->virtual_server;
+	task->refused = true;
+	return HAND_OVER;
+}
+
+/*
+ * The member still has the connection that it was left with: the RST has been lost. It
+ * gets another one, with the number that it expects, and a SYN behind it.
+ */
+static __noinline int replay_reset_old(hook_context *context, struct task *task, struct hf_splice *splice)
+{
+	const struct hf_connection *forward = bpf_map_lookup_elem(&connections, &splice->client);
 	struct tcp_workplace *workplace = tcp_workplace_get();
 	struct packet *packet = &task->packet;
+	struct segment *segment;
 
-	if (!workplace)
-		return drop(HF_REASON_state_missing);
-	bind_reset(context, packet, splice, &workplace->segment);
-	task->connection = *reply;
-	replay_withdraw(packet, &task->connection);
-	splice_end_locked(splice->id);
-	connection_remove(&packet->flow, &task->connection);
-	if (segment_write(context, packet, &workplace->segment))
+	if (!workplace || !forward || packet->tcp_flags & TCP_RST || !(packet->tcp_flags & TCP_ACK))
+		return drop(HF_REASON_splice_stray);
+	reason_count(HF_REASON_member_left);
+	segment = &workplace->segment;
+	task->connection = *forward;
+	packet->flow = splice->client;
+	segment_begin(segment, TCP_RST, workplace->seen.acknowledgement, 0, 0);
+	bind_address(segment, splice, &task->connection);
+	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	if (segment_write(context, packet, segment))
 		return drop(HF_REASON_packet_resize);
-	return bind_send(context, packet, &task->connection, false);
+	bind_send(context, packet, &task->connection, true);
+	return bind_connect(context, packet, splice, &task->connection, false);
 }
 
 /* A segment of a member that is to be established. Has the splice's lock. */
@@ -246,8 +283,7 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 	seen = &workplace->seen;
 	ours = packet->tcp_flags & TCP_ACK && seen->acknowledgement == splice->client_first;
 	if (ours && packet->tcp_flags & TCP_RST) {
-		reason_count(HF_REASON_member_refused);
-		return replay_refused(context, task, reply, splice);
+		return replay_refused(task, reply, splice);
 	}
 	if (!ours || (packet->tcp_flags & (TCP_SYN | TCP_RST)) != TCP_SYN) {
 		/*
@@ -257,9 +293,11 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 		 * resets, and the next SYN is welcome. Where that does not help, it has to
 		 * take another port.
 		 */
+		if (splice->rebinds)
+			return replay_reset_old(context, task, splice);
 		reason_count(HF_REASON_member_in_other_talk);
 		if (++splice->strays > REPLAY_MOST_STRAYS)
-			return replay_refused(context, task, reply, splice);
+			return replay_refused(task, reply, splice);
 		return HOOK_PASS;
 	}
 	replay_learn(packet, seen, splice, bpf_map_lookup_elem(&pools, &pool_id));

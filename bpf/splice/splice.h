@@ -134,9 +134,37 @@ static __always_inline void share_give_back(const struct hf_flow_key *client, __
 	}
 }
 
+/* What is there of an unfinished head goes: it is whole, or nobody wants it. Global: verified once. */
+__noinline int early_delete(__u32 id, __u32 run)
+{
+	__u32 slot = id & HF_SPLICE_SLOT, pieces = 0, charged;
+	struct hf_splice *splice = bpf_map_lookup_elem(&splices, &slot);
+	struct hf_early_key key = {.splice = id};
+
+	for (__u32 i = 0; i <= HF_MESSAGE_BYTES / HF_PIECE_BYTES; i++) {
+		key.number = run + i;
+		if (bpf_map_delete_elem(&early_data, &key))
+			break;
+		early_pieces_add(-1);
+		pieces++;
+	}
+	if (!splice || run != HF_EARLY_REQUEST)
+		return 0;
+	charged = splice->charged;
+	pieces *= HF_PIECE_BYTES;
+	if (pieces > charged)
+		pieces = charged;
+	if (pieces && __sync_val_compare_and_swap(&splice->charged, charged, charged - pieces) == charged)
+		share_give_back(&splice->client, pieces);
+	return 0;
+}
+
 #define SPLICE_MOST_PIECES (HF_MESSAGE_BYTES / HF_PIECE_SHORTEST + 2)
 
-/* The early data has arrived, or is not wanted any more. Global: verified once. */
+/*
+ * The early data has arrived, or is not wanted any more. All that is charged is given
+ * back, also for an unfinished head: there is little of that. Global: verified once.
+ */
 __noinline int splice_release_early(__u32 id)
 {
 	__u32 slot = id & HF_SPLICE_SLOT, charged;
@@ -231,6 +259,10 @@ static __always_inline void splice_unlock(struct hf_splice *splice, __u32 id)
 static __always_inline void splice_give_back(struct hf_splice *splice, __u32 id)
 {
 	splice_release_early(id);
+	if (splice->requests.state == HF_READER_HEAD)
+		early_delete(id, HF_EARLY_REQUEST);
+	if (splice->answers.state == HF_READER_HEAD)
+		early_delete(id, HF_EARLY_ANSWER);
 	splice->state = HF_SPLICE_FREE;
 	splice->busy = 0;
 	splice_slot_give_back(id & HF_SPLICE_SLOT);

@@ -8,13 +8,15 @@
 
 #include "../clock.h"
 #include "../tcp.h"
-#include "splice.h"
+#include "reader.h"
 
 /* The header's options as nearly every segment has them: NOP, NOP, timestamps. */
 #define TRANSLATE_COMMON_OPTIONS bpf_htonl(TCP_WORD(TCP_OPTION_NOP, TCP_OPTION_NOP, TCP_OPTION_TIMESTAMPS, 10))
 
 /* What splice_translate() returns where there is nothing to translate with. */
 #define SPLICE_LOST (-3)
+/* And where the segment has to be read first: a message may begin in it. */
+#define SPLICE_READ (-4)
 
 /* Milliseconds between two replays of the same: one lost segment makes many acknowledgements. */
 #define TRANSLATE_REPLAY_EVERY 50
@@ -137,10 +139,11 @@ static __always_inline __u16 translate_window(const struct hf_splice *splice, __
 
 /*
  * CONTINUE: the segment is translated, but for addresses and ports. HAND_OVER: it is
- * not, HF_STAGE_REPLAY has to see it (on TC). Global: verified once.
+ * not, HF_STAGE_REPLAY has to see it (on TC). SPLICE_READ: nor is one that was not
+ * `read`, where it has to be. Global: verified once.
  */
 __noinline int splice_translate(hook_context *context, const struct packet *packet,
-				const struct hf_connection *connection)
+				const struct hf_connection *connection, bool read)
 {
 	__u32 sequence, acknowledgement, difference = 0, offset;
 	struct hf_splice *splice;
@@ -164,6 +167,9 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 	sequence = bpf_ntohl(tcp->seq);
 	acknowledgement = bpf_ntohl(tcp->ack_seq);
 	window = bpf_ntohs(tcp->window);
+	if (!read && packet->payload_length &&
+	    !reader_passes(reply ? &splice->answers : &splice->requests, sequence, packet->payload_length))
+		return SPLICE_READ;
 	if (reply) {
 		/* The SYN-ACK again: the replay was lost. */
 		if (unlikely(packet->tcp_flags & TCP_SYN))

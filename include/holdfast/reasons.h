@@ -47,9 +47,14 @@
 	REASON(neighbour_unknown, drop, "early data for a member whose neighbour was not known")                       \
 	REASON(splice_half, drop, "a member's segment, when the other half of its spliced connection is gone")         \
 	REASON(splice_stray, drop, "a segment that acknowledges what its connection has not got")                      \
+	REASON(stream_gap, drop,                                                                                       \
+	       "a segment behind a gap, where a message may begin: the sender repeats what is missing")                \
+	REASON(request_held, drop,                                                                                     \
+	       "a request for another member, before all earlier ones are answered: it comes again")                   \
 	REASON(no_usable_member, reject, "no member of the pool may take the packet")                                  \
 	REASON(no_connection, reject, "a TCP segment in mid-stream that neither a session nor a hash can place")       \
 	REASON(splice_lost, reject, "one half of a spliced connection, whose state is gone")                           \
+	REASON(member_left, reject, "a segment of a member whose connection another member has by now")                \
 	REASON(member_refused, reject, "the member refused a spliced connection")                                      \
 	REASON(connection_rebuilt, fallback, "a connection was found again through its session or hash")               \
 	REASON(connection_healed, fallback, "one direction of a connection had been evicted and was made again")       \
@@ -72,6 +77,14 @@
 	       "asked")                                                                                                \
 	REASON(connecting_again, fallback, "a SYN to a member was repeated")                                           \
 	REASON(replayed_again, fallback, "early data was sent to its member once more")                                \
+	REASON(request_moved, fallback, "a request on a bound connection belonged to another member: it was moved")    \
+	REASON(request_given_up, fallback,                                                                             \
+	       "a request for another member went to its connection's: it had waited for too long")                    \
+	REASON(stream_unframed, fallback,                                                                              \
+	       "a message whose end is not clear: its connection stays with its member from there on")                 \
+	REASON(stream_tunnel, fallback, "likewise, because it has become a tunnel (101, CONNECT)")                     \
+	REASON(key_learnt, fallback, "a key was learnt from what a member sent")                                       \
+	REASON(member_replaced, fallback, "a member did not accept a spliced connection: another one was asked")       \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \
 	REASON(next_hop_fib, fallback, "the next hop was not in the mirror: the routing table was asked")              \
 	REASON(next_hop_stack, fallback,                                                                               \

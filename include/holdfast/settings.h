@@ -27,6 +27,9 @@ enum hf_rule_type {
 	HF_RULE_COOKIE_HASH = 8,              /* stateless; of a cookie's value, or of all cookies */
 	HF_RULE_RDP_COOKIE = 9,               /* table; digest of the user; or the member of a token */
 	HF_RULE_ISO8583_BITMAP = 10,          /* table; digest of data elements */
+	HF_RULE_PERSISTENT_COOKIE = 11,       /* table, learnt from Set-Cookie; of a cookie's value */
+	HF_RULE_PASSIVE_COOKIE = 12,          /* likewise; of the session cookies of known frameworks */
+	HF_RULE_SSL_SESSION_ID = 13,          /* table, learnt from ServerHello; of the session id */
 	HF_RULE_TYPES,
 };
 
@@ -40,6 +43,11 @@ enum hf_stage {
 	HF_STAGE_COLLECT,               /* what a client sends before it is bound (TC) */
 	HF_STAGE_BIND,                  /* the member of a stream (TC) */
 	HF_STAGE_REPLAY,                /* what a member sends before it has all that was collected (TC) */
+	HF_STAGE_REQUEST,               /* a bound client's segment in which a message begins, or a chunk */
+	HF_STAGE_FOLLOWED,              /* the member of a request, whose head was parsed */
+	HF_STAGE_ANSWER,                /* likewise, a member's segment */
+	HF_STAGE_FORWARD,               /* a segment that was read, on its way */
+	HF_STAGE_REBIND,                /* a request goes to another member (TC) */
 	HF_STAGES,
 };
 
@@ -99,8 +107,10 @@ HF_SIZE(hf_virtual_server, 84);
 
 /* Of hf_virtual_server. */
 enum {
-	HF_SERVER_SPLICES = 1,      /* TCP: SYN cookies, and a connection to the member of our own */
-	HF_SERVER_BINDS_AT_ONCE = 2 /* with the handshake: nothing of the stream is waited for */
+	HF_SERVER_SPLICES = 1,       /* TCP: SYN cookies, and a connection to the member of our own */
+	HF_SERVER_BINDS_AT_ONCE = 2, /* with the handshake: nothing of the stream is waited for */
+	HF_SERVER_FOLLOWS = 4,       /* HTTP: every request of a connection is looked at */
+	HF_SERVER_LEARNS = 8,        /* what members send is looked at for keys */
 };
 
 /* An attribute that a radius-attribute rule looks for. Lengths are those of its value. */
@@ -127,6 +137,15 @@ enum {
 	HF_RULE_FRAMING_ASCII = 32,            /* iso8583-bitmap: the length is four digits */
 };
 
+/* The session cookies of frameworks: of these, one that is there is a key (CFID and CFTOKEN: both together are one). */
+enum {
+	HF_COOKIE_PHPSESSID = 1,
+	HF_COOKIE_JSESSIONID = 2, /* also as ";jsessionid=" in the path */
+	HF_COOKIE_CFID = 4,
+	HF_COOKIE_CFTOKEN = 8,
+	HF_COOKIE_ASP_NET = 16, /* ASP.NET_SessionId */
+};
+
 /* rules: by id. */
 struct hf_rule {
 	__u32 timeout;
@@ -136,7 +155,8 @@ struct hf_rule {
 	__u8 flags;
 	__u8 relation; /* enum hf_relation */
 	__u8 keyword_length;
-	__u8 pad[2];
+	__u8 cookies; /* passive-cookie: HF_COOKIE_*; 0: that of the keyword */
+	__u8 pad;
 	/*
 	 * The first four bytes, as they are in a packet, of a message that answers.
 	 * A member's message that begins with others asks something itself: its keys

@@ -23,11 +23,43 @@ enum hf_splice_state {
 enum {
 	HF_SPLICE_TIMESTAMPS = 1, /* the client sends them */
 	HF_SPLICE_SACK = 2,
-	HF_SPLICE_SCALE = 4,        /* both sides of the client's half scale their windows */
-	HF_SPLICE_UNSCALE = 8,      /* the member does not scale: the client's windows are made plain */
-	HF_SPLICE_CLIENT_FIN = 16,  /* behind the early data */
-	HF_SPLICE_ACKNOWLEDGED = 32 /* the client was told that early data has arrived: it is ours to deliver */
+	HF_SPLICE_SCALE = 4,         /* both sides of the client's half scale their windows */
+	HF_SPLICE_UNSCALE = 8,       /* the member does not scale: the client's windows are made plain */
+	HF_SPLICE_CLIENT_FIN = 16,   /* behind the early data */
+	HF_SPLICE_ACKNOWLEDGED = 32, /* the client was told that early data has arrived: it is ours to deliver */
+	HF_SPLICE_WHOLE = 64         /* the parser reads from the first byte: it keeps nothing of earlier segments */
 };
+
+/* How far one direction of a connection has been read: HTTP messages, or a hello. */
+enum hf_reader_state {
+	HF_READER_OFF = 0,  /* nothing is read (any more) */
+	HF_READER_HEAD = 1, /* a message begins at `head`; what is here of it so far is kept (early_data) */
+	HF_READER_BODY = 2, /* `left` bytes to the next message */
+	HF_READER_REST = 3, /* a response that ends with its connection */
+	/* chunked (RFC 9112, 7.1): the byte that comes next */
+	HF_READER_SIZE,
+	HF_READER_EXTENSION,
+	HF_READER_SIZE_LF,
+	HF_READER_DATA, /* `left` bytes of it */
+	HF_READER_DATA_CR,
+	HF_READER_DATA_LF,
+	HF_READER_TRAILER,
+	HF_READER_TRAILER_LINE,
+	HF_READER_TRAILER_LF,
+	HF_READER_LAST_LF,
+	HF_READER_BROKEN, /* of a walk: nobody knows where the next message begins */
+};
+
+struct hf_reader {
+	__u64 left;
+	__u32 next;   /* sequence number of the first byte that has not been read */
+	__u32 head;   /* of the first byte of the message whose head is read */
+	__u32 parsed; /* bytes of that which hold no end of a head */
+	__u8 state;
+	__u8 digits; /* of a chunk's size so far */
+	__u16 pad;
+};
+HF_SIZE(hf_reader, 24);
 
 /*
  * splices: by slot, what both directions of a spliced connection share. Sequence
@@ -74,9 +106,18 @@ struct hf_splice {
 	__u16 segments;     /* that brought early data */
 	__u16 strays;       /* segments of a member that talks about something else */
 	__u16 rebinds;      /* after the first binding */
-	__u16 pad;
+	__u8 tries;         /* SYNs to this member */
+	__u8 refused;       /* members that did not accept */
+	/* what each direction has said; HTTP: */
+	struct hf_reader requests; /* numbers of the client */
+	struct hf_reader answers;  /* numbers of the member */
+	__u16 requested;           /* requests whose heads were read; they wrap */
+	__u16 answered;            /* final responses, likewise */
+	__u32 methods;             /* enum http_method of the last 16 requests, two bits each, by their number */
+	__u32 held_since;          /* a request waits for its member since; seconds; 0: none does */
+	__u32 read_since;          /* an unfinished head is there since */
 };
-HF_SIZE(hf_splice, 152);
+HF_SIZE(hf_splice, 216);
 
 /*
  * free_splices_ends: one entry. The free slots are a ring, the array free_splices:
@@ -92,11 +133,17 @@ struct hf_free_splices {
 };
 HF_SIZE(hf_free_splices, 24);
 
-/* early_data: what a client has sent before there was a member: pieces of the stream, from its first byte. */
+/*
+ * early_data: what a client has sent before there was a member: pieces of the stream,
+ * from its first byte. And what is there of an unfinished head: HF_EARLY_*, in the
+ * number's upper bits.
+ */
 struct hf_early_key {
 	__u32 splice;
 	__u32 number;
 };
+
+enum { HF_EARLY_REQUEST = 0x10000, HF_EARLY_ANSWER = 0x20000 };
 HF_SIZE(hf_early_key, 8);
 
 struct hf_early_piece {

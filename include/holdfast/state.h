@@ -33,6 +33,8 @@ enum {
 	HF_CONNECTION_REPLY = 1, /* this entry is the direction member -> client */
 	HF_CONNECTION_CLIENT_FIN = 2,
 	HF_CONNECTION_MEMBER_FIN = 4,
+	/* A reply: the member had the connection before another one got it. What it still says is reset. */
+	HF_CONNECTION_LEFT = 16,
 	HF_CONNECTION_SPLICED = 8, /* `splice` is valid, and is what the packets need beside this */
 	/*
 	 * The client's datagrams are decided one by one: the forward entry names the
@@ -103,6 +105,10 @@ HF_SIZE(hf_fragment, 44);
  *                     (16 bits), vendor id (32 bits), little-endian, then the
  *                     value, filled up with zeros to a multiple of 8 bytes
  *   rdp-cookie        of the user (mstshash)
+ *   persistent-cookie, passive-cookie
+ *                     of the cookie's value; of CFID's, filled up to 8 bytes with
+ *                     zeros (at least one), and CFTOKEN's behind it
+ *   ssl-session-id    of the session id
  *   iso8583-bitmap    of each field: its number and its value's length (16 bits
  *                     each), little-endian, filled up to 8 bytes with zeros, then
  *                     the value, likewise
@@ -113,6 +119,8 @@ enum hf_session_kind {
 	HF_SESSION_RADIUS = 3,
 	HF_SESSION_RDP = 4,
 	HF_SESSION_ISO8583 = 5,
+	HF_SESSION_COOKIE = 6,
+	HF_SESSION_SSL = 7,
 };
 
 /* A session's scope: a virtual server's id, or a rule's and a pool's (match_across). */

@@ -167,8 +167,8 @@ TEST_P(Opening, UrgentDataIsData)
 	EXPECT_EQ(look(bound.packet).payload, request);
 	EXPECT_EQ(look(bound.packet).flags, ack | psh);
 	const Outcome later =
-		run(bed, from_client(ack | urg, next(), cookie + 1, stamps(client_clock + 3, 0)) / Payload("!"));
-	ASSERT_TRUE(sent(hook(), later));
+		open(bed, from_client(ack | urg, next(), cookie + 1, stamps(client_clock + 3, 0)) / Payload("!"));
+	ASSERT_TRUE(sent(Hook::tc, later)) << "a head begins: XDP leaves it to TC";
 	EXPECT_EQ(look(later.packet).flags, ack | urg);
 	EXPECT_EQ(look(later.packet).payload, "!");
 }

@@ -5,8 +5,12 @@
 #include "persist/radius_attribute.h"
 #include "persist/rdp_cookie.h"
 #include "persist/sip_call_id.h"
+#include "persist/ssl_session_id.h"
 
 #define BATCH 256
+
+/* What members send, not clients. */
+const volatile bool answers;
 
 /* struct message as it is; the outcome comes back in `length`. */
 struct {
@@ -35,8 +39,10 @@ static __always_inline int parse(struct message *message, const struct hf_rule *
 		return rdp_cookie_parse(message, rule);
 	case HF_RULE_ISO8583_BITMAP:
 		return iso8583_bitmap_parse(message, rule);
+	case HF_RULE_SSL_SESSION_ID:
+		return answers ? ssl_session_id_answer_parse(message, rule) : ssl_session_id_parse(message, rule);
 	default:
-		return http_parse(message, rule);
+		return answers ? http_answer_parse(message, rule) : http_parse(message, rule);
 	}
 }
 

@@ -26,7 +26,11 @@ namespace
 struct Slot {
 	uint32_t available, length, resume;
 	uint8_t begun, answer, pad[2];
-	uint32_t places[8];
+	uint32_t places[24];
+	uint32_t head;
+	uint8_t framing, method;
+	uint16_t status;
+	uint64_t body;
 	uint64_t digest[4];
 	hf_keys keys;
 	uint8_t address[16];
@@ -43,6 +47,7 @@ struct Found {
 	hf_keys keys;
 	Address address;
 	uint16_t port;
+	HttpHead head;
 };
 
 // A stream on its way: what has been parsed, and where the next segments end.
@@ -62,6 +67,7 @@ public:
 
 		collect_libbpf_messages();
 		bpf_ = parser_batch_bpf__open();
+		bpf_->rodata->answers = transport == Transport::answers;
 		bpf_object__for_each_map(map, bpf_->obj)
 		{
 			const std::string name = bpf_map__name(map);
@@ -110,7 +116,10 @@ public:
 	}
 
 private:
-	size_t limit() const { return transport_ == Transport::stream ? HF_MESSAGE_BYTES : HF_DATAGRAM_BYTES; }
+	size_t limit() const { return transport_ == Transport::datagram ? HF_DATAGRAM_BYTES : HF_MESSAGE_BYTES; }
+
+	// Of the request that a response answers.
+	static HttpMethod method(const Sample &sample) { return static_cast<HttpMethod>(sample.bytes.size() % 3); }
 
 	Progress plan(const Sample &sample, std::mt19937_64 &random) const
 	{
@@ -118,7 +127,10 @@ private:
 		Progress progress;
 
 		progress.piece = HF_PIECE_SHORTEST + random() % (HF_PIECE_LONGEST - HF_PIECE_SHORTEST);
-		for (uint64_t cuts = transport_ == Transport::stream ? random() % 6 : 0; cuts && size; cuts--)
+		// Heads and hellos are always there from the beginning.
+		if (reads_http(rule_.type) || learns(rule_.type))
+			progress.piece = 2 * HF_MESSAGE_BYTES;
+		for (uint64_t cuts = transport_ == Transport::datagram ? 0 : random() % 6; cuts && size; cuts--)
 			progress.ends.push_back(random() % 4 ? random() % size : random() % std::min<size_t>(size, 32));
 		progress.ends.push_back(size);
 		std::sort(progress.ends.begin(), progress.ends.end());
@@ -139,6 +151,7 @@ private:
 		slot.resume = static_cast<uint32_t>(progress.parsed - progress.base);
 		slot.begun = progress.parsed > 0;
 		slot.answer = 0;
+		slot.method = static_cast<uint8_t>(method(sample));
 		slot.keys = {};
 		std::memcpy(slot.bytes, sample.bytes.data() + progress.base, slot.available);
 		// Behind the zeros lies what an earlier message left.
@@ -162,15 +175,25 @@ private:
 			progress.parsed = progress.base + slot.resume;
 			return false;
 		}
-		progress.found = {slot.length, slot.answer != 0, slot.keys, Address(slot.address),
-				  from_network(slot.port)};
+		progress.found = {slot.length,
+				  slot.answer != 0,
+				  slot.keys,
+				  Address(slot.address),
+				  from_network(slot.port),
+				  {slot.head, static_cast<HttpFraming>(slot.framing),
+				   static_cast<HttpMethod>(slot.method), slot.body}};
 		return true;
 	}
 
 	bool compare(const Sample &sample, const Found &found) const
 	{
-		const MessageKeys plain = read_message(std::string_view(sample.bytes).substr(0, limit()), sample.length,
-						       rule_, {digest_key, hash_key});
+		const std::string_view here = std::string_view(sample.bytes).substr(0, limit());
+		const MessageKeys plain =
+			transport_ != Transport::answers
+				? read_message(here, sample.length, rule_, {digest_key, hash_key})
+			: reads_http(rule_.type)
+				? read_http_answer(here, sample.length, method(sample), rule_, {digest_key, hash_key})
+				: read_ssl_answer(here, sample.length, digest_key);
 		bool equal = static_cast<int>(found.outcome) == plain.outcome && found.keys.count == plain.keys.size();
 
 		for (size_t i = 0; equal && i < plain.keys.size(); i++)
@@ -179,6 +202,13 @@ private:
 			equal = equal && found.answer == plain.answer;
 		if (plain.outcome == HF_PARSER_MEMBER)
 			equal = equal && found.address == plain.address && found.port == plain.port;
+		if (reads_http(rule_.type) && plain.head.size) {
+			equal = equal && found.head.size == plain.head.size && found.head.framing == plain.head.framing;
+			equal = equal &&
+				(plain.head.framing != HttpFraming::length || found.head.body == plain.head.body);
+			if (transport_ == Transport::stream)
+				equal = equal && found.head.method == plain.head.method;
+		}
 		EXPECT_TRUE(equal) << "data path: outcome " << found.outcome << ", " << int(found.keys.count)
 				   << " keys; plain: outcome " << plain.outcome << ", " << plain.keys.size()
 				   << " keys; " << sample.length << " bytes, of which are here: " << hex(sample.bytes);
@@ -221,7 +251,13 @@ void mutate(Sample &sample, std::mt19937_64 &random, const std::vector<Sample> &
 					    "X-Key:",
 					    "0",
 					    "=",
-					    "HTTP/1.1"};
+					    "HTTP/1.1",
+					    "Content-Length: 5\r\n",
+					    "Transfer-Encoding: chunked\r\n",
+					    "Set-Cookie: sid=",
+					    "JSESSIONID=",
+					    ";jsessionid=",
+					    "\r\n\r\n"};
 	std::string &bytes = sample.bytes;
 	const bool cut = sample.length != bytes.size();
 

@@ -28,7 +28,7 @@ size_t mutations();
 
 // Datagrams are parsed once. Streams are cut into segments at random, and parsed again
 // with each of them, as the data path does.
-enum class Transport { datagram, stream };
+enum class Transport { datagram, stream, answers };
 
 void compare_parsers(const Rule &rule, const std::vector<Sample> &seeds, Transport transport);
 

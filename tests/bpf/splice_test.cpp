@@ -312,7 +312,7 @@ TEST_P(Splice, AForgedResetAndSynReplaceNothing)
 	// The member has refused the RST, and goes on.
 	const Outcome reply =
 		run(bed, from_member(number, ack, member_isn + 1, next, stamps(member_clock + 1, client_clock)) /
-				 Payload("data"));
+				 Payload("HTTP/1.1 200 OK\r\n\r\n"));
 	ASSERT_TRUE(sent(hook(), reply));
 	EXPECT_EQ(look(reply.packet).sequence, cookie + 1);
 	// Who has received the cookie begins anew.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <algorithm>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -246,6 +247,196 @@ TEST(StreamParserAgrees, LongKeyword)
 			samples.push_back(
 				whole(head("Cookie: " + std::string(size, 'k') + "=v" + std::to_string(i) + "\r\n")));
 	compare_parsers(http_rule(HF_RULE_COOKIE_HASH, name), samples, Transport::stream);
+}
+
+// Bodies, and what makes them unclear.
+const std::vector<std::string> framings = {"Content-Length: 5\r\n",
+					   "content-length:0\r\n",
+					   "Content-Length: 18446744073709551615\r\n",
+					   "Content-Length: 999999999999999999\r\n",
+					   "Content-Length: 5\r\nContent-Length: 5\r\n",
+					   "Content-Length: 5, 5\r\n",
+					   "Content-Length: +5\r\n",
+					   "Content-Length: \r\n",
+					   "Content-Length : 5\r\n",
+					   "Content-Length\r\n",
+					   "Content-Lengths: 5\r\n",
+					   "Transfer-Encoding: chunked\r\n",
+					   "transfer-encoding:\tCHUNKED \r\n",
+					   "Transfer-Encoding: gzip, chunked\r\n",
+					   "Transfer-Encoding: xchunked\r\n",
+					   "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+					   "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+					   "Transfer-Encoding\r\n: chunked\r\n",
+					   "X: a\rContent-Length: 5\r\n",
+					   "X: a\nContent-Length: 5\n",
+					   "X: a\r\n Content-Length: 5\r\n",
+					   ""};
+
+std::vector<Sample> cookie_samples()
+{
+	std::vector<Sample> samples = http_samples();
+
+	for (const char *headers :
+	     {"Cookie: PHPSESSID=p1; JSESSIONID=j1; CFID=c1; CFTOKEN=t1; ASP.NET_SessionId=a1\r\n",
+	      "Cookie: CFID=12345678; CFTOKEN=t1\r\n", "Cookie: CFTOKEN=t1; CFID=1\r\n", "Cookie: CFID=only\r\n",
+	      "Cookie: CFTOKEN=only\r\n", "Cookie: PHPSESSID=; PHPSESSID=second\r\n",
+	      "Cookie: PHPSESSID=first\r\nCookie: PHPSESSID=second; JSESSIONID=\"q\"\r\n",
+	      "Cookie: XPHPSESSID=no; phpsessid=no; PHPSESSIDX=no; JSESSIONID\r\n", "Cookie: JSESSIONID=cookie\r\n"}) {
+		samples.push_back(whole(head(headers)));
+		samples.push_back(whole(head(headers, "GET /a;jsessionid=path?x=1 HTTP/1.1")));
+		samples.push_back(whole(head(headers, "POST /a;b=1;jsessionid=;jsessionid=x/y;z#f HTTP/1.0")));
+	}
+	for (int i = 0; i < 20; i++) {
+		for (const char *name : {"PHPSESSID", "JSESSIONID", "ASP.NET_SessionId", "sid"})
+			samples.push_back(whole(head(fmt::format("Cookie: a=b; {}=value{}; c=d\r\n", name, i))));
+		samples.push_back(whole(head(fmt::format("Cookie: CFTOKEN=t{}; CFID={}\r\n", i,
+							 std::string(static_cast<size_t>(i) + 1, 'i')))));
+	}
+	for (const std::string &framing : framings) {
+		samples.push_back(whole(head("Cookie: sid=1; PHPSESSID=2\r\n" + framing)));
+		samples.push_back(whole(head(framing, "HEAD /?uid=1 HTTP/1.0")));
+		samples.push_back(whole(head(framing, "CONNECT h:1 HTTP/1.1")));
+	}
+	return samples;
+}
+
+std::vector<Sample> answer_samples()
+{
+	std::vector<Sample> samples;
+
+	for (int i = 0; i < 300; i++) {
+		for (const char *name : {"PHPSESSID", "JSESSIONID", "ASP.NET_SessionId", "sid"})
+			samples.push_back(
+				whole(fmt::format("HTTP/1.1 200 OK\r\nServer: x\r\nSet-Cookie: {}=value{}; Path=/\r\n"
+						  "Content-Length: 4\r\n\r\nbody",
+						  name, i)));
+		samples.push_back(whole(
+			fmt::format("HTTP/1.1 200 OK\r\nSet-Cookie: CFID=c{}\r\nSet-Cookie: CFTOKEN={}; Path=/\r\n\r\n",
+				    i, std::string(static_cast<size_t>(i % 60) + 1, 't'))));
+	}
+
+	for (const char *line :
+	     {"HTTP/1.1 200 OK", "HTTP/1.0 200 OK", "HTTP/1.1 204 No Content", "HTTP/1.1 304 Not Modified",
+	      "HTTP/1.1 100 Continue", "HTTP/1.1 101 Switching Protocols", "HTTP/1.1 404", "HTTP/2.0 200 OK",
+	      "HTTP/1.1 20 OK", "HTTP/1.1  200", "garbage", ""}) {
+		for (const std::string &framing : framings) {
+			for (const char *cookies :
+			     {"", "Set-Cookie: sid=learnt; Path=/\r\n", "set-cookie:sid=\"q\"\r\n",
+			      "Set-Cookie: other=1\r\nSet-Cookie: sid=2; HttpOnly\r\nSet-Cookie: JSESSIONID=j; "
+			      "Path=/\r\n",
+			      "Set-Cookie: CFID=1\r\nSet-Cookie: CFTOKEN=2\r\nSet-Cookie: PHPSESSID=; sid=no\r\n",
+			      "Set-Cookie2: sid=no\r\nX: sid=no\r\nSet-Cookie: xsid=no\r\n"}) {
+				const std::string whole_one =
+					std::string(line) + "\r\nServer: x\r\n" + cookies + framing + "\r\n";
+
+				samples.push_back(whole(whole_one));
+				samples.push_back(whole(whole_one + "body\r\nSet-Cookie: sid=body\r\n\r\n"));
+				samples.push_back({whole_one.substr(0, whole_one.size() - 1), whole_one.size()});
+			}
+		}
+	}
+	for (const size_t size : {7UL, 8UL, 511UL, 512UL, 513UL, 4096UL, 31000UL, 33000UL})
+		samples.push_back(whole("HTTP/1.1 200 OK\r\nX: " + std::string(size, 'x') +
+					"\r\nSet-Cookie: sid=behind\r\nContent-Length: 3\r\n\r\n"));
+	return samples;
+}
+
+Rule passive_rule(SessionKeyword keyword)
+{
+	Rule rule = http_rule(HF_RULE_PASSIVE_COOKIE, keyword == SessionKeyword::custom ? "sid" : "");
+
+	rule.session_keyword = keyword;
+	return rule;
+}
+
+TEST(StreamParserAgrees, PersistentCookie)
+{
+	compare_parsers(http_rule(HF_RULE_PERSISTENT_COOKIE, "sid"), cookie_samples(), Transport::stream);
+}
+
+TEST(StreamParserAgrees, SetCookie)
+{
+	compare_parsers(http_rule(HF_RULE_PERSISTENT_COOKIE, "sid"), answer_samples(), Transport::answers);
+}
+
+class PassiveCookies : public testing::TestWithParam<SessionKeyword>
+{
+};
+
+INSTANTIATE_TEST_SUITE_P(StreamParserAgrees, PassiveCookies,
+			 testing::Values(SessionKeyword::automatic, SessionKeyword::phpsessid,
+					 SessionKeyword::jsessionid, SessionKeyword::cfid_cftoken,
+					 SessionKeyword::asp_net, SessionKeyword::custom),
+			 [](const testing::TestParamInfo<SessionKeyword> &test) {
+				 std::string name = word(test.param);
+
+				 std::replace_if(
+					 name.begin(), name.end(), [](char c) { return c == '+' || c == '.'; }, '_');
+				 return name;
+			 });
+
+TEST_P(PassiveCookies, OfRequests)
+{
+	compare_parsers(passive_rule(GetParam()), cookie_samples(), Transport::stream);
+}
+
+TEST_P(PassiveCookies, OfResponses)
+{
+	compare_parsers(passive_rule(GetParam()), answer_samples(), Transport::answers);
+}
+
+// A hello of this type, with a session id; `versions`: the supported_versions extension, if not 0.
+std::string tls_hello(uint8_t type, const std::string &id, unsigned versions, size_t behind = 0)
+{
+	std::string body = std::string("\x03\x03", 2) + std::string(32, 'r') + static_cast<char>(id.size()) + id;
+	std::string extensions = std::string("\x00\x17\x00\x00", 4);
+
+	body += type == 1 ? std::string("\x00\x02\x13\x01\x01\x00", 6) : std::string("\x13\x01\x00", 3);
+	if (versions)
+		extensions += std::string("\x00\x2b\x00\x02", 4) + static_cast<char>(versions >> 8) +
+			      static_cast<char>(versions);
+	extensions += std::string("\x00\x10\x00", 3) + static_cast<char>(behind) + std::string(behind, 'e');
+	body += std::string{static_cast<char>(extensions.size() >> 8), static_cast<char>(extensions.size())} +
+		extensions;
+	const size_t size = body.size();
+	std::string message =
+		std::string{static_cast<char>(type), 0, static_cast<char>(size >> 8), static_cast<char>(size)} + body;
+	return std::string("\x16\x03\x01", 3) + static_cast<char>(message.size() >> 8) +
+	       static_cast<char>(message.size()) + message;
+}
+
+std::vector<Sample> tls_samples(uint8_t type)
+{
+	std::vector<Sample> samples;
+
+	for (const size_t size : {0UL, 1UL, 7UL, 8UL, 16UL, 31UL, 32UL, 33UL}) {
+		for (const unsigned versions : {0U, 0x0303U, 0x0304U}) {
+			const std::string hello = tls_hello(type, std::string(size, 'i'), versions, size);
+
+			samples.push_back(whole(hello));
+			samples.push_back(whole(hello + hello));
+			samples.push_back({hello.substr(0, hello.size() / 2), hello.size()});
+			samples.push_back({hello.substr(0, 50), 50});
+		}
+	}
+	samples.push_back(whole(tls_hello(static_cast<uint8_t>(3 - type), "other", 0)));
+	samples.push_back(whole(std::string("\x80\x2e\x01\x00\x02\x00\x15", 7)));
+	samples.push_back(whole(std::string("\x80\x2e\x02\x00\x02\x00\x15", 7)));
+	samples.push_back(whole("GET / HTTP/1.1\r\n\r\n"));
+	samples.push_back(whole(std::string("\x15\x03\x01\x00\x02\x02\x28", 7)));
+	samples.push_back(whole(""));
+	return samples;
+}
+
+TEST(StreamParserAgrees, TlsClientHello)
+{
+	compare_parsers({.name = "tls", .type = HF_RULE_SSL_SESSION_ID}, tls_samples(1), Transport::stream);
+}
+
+TEST(StreamParserAgrees, TlsServerHello)
+{
+	compare_parsers({.name = "tls", .type = HF_RULE_SSL_SESSION_ID}, tls_samples(2), Transport::answers);
 }
 
 TEST(StreamParserAgrees, Rdp)

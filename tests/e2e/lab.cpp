@@ -6,10 +6,12 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdexcept>
@@ -364,6 +366,98 @@ void Lab::start_services()
 					    run(where, "ss -ltnuH").output.find(":8583") == std::string::npos);
 		     i++)
 			std::this_thread::sleep_for(std::chrono::milliseconds(20));
+	}
+}
+
+void Lab::wait_for_port(const std::string &where, int port) const
+{
+	for (int i = 0; i < 200 && run(where, "ss -ltnH").output.find(fmt::format(":{} ", port)) == std::string::npos;
+	     i++)
+		std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
+void Lab::start_talk()
+{
+	for (const int number : {1, 2, 3})
+		start(fmt::format("rs{}", number),
+		      fmt::format("{}/tests/e2e/http_talk serve rs{} 7000", source_directory(), number));
+	for (const int number : {1, 2, 3})
+		wait_for_port(fmt::format("rs{}", number), 7000);
+}
+
+void Lab::start_tls()
+{
+	shell(fmt::format("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=lab -keyout {0}/key.pem -out "
+			  "{0}/cert.pem",
+			  directory_));
+	// One for each family: a session of the one is not the other's.
+	for (const int number : {1, 2, 3}) {
+		for (const char *family : {"-4", "-6"})
+			start(fmt::format("rs{}", number),
+			      fmt::format("openssl s_server {1} -accept 7443 -cert {0}/cert.pem -key {0}/key.pem "
+					  "-quiet -www",
+					  directory_, family));
+	}
+	for (const int number : {1, 2, 3})
+		wait_for_port(fmt::format("rs{}", number), 7443);
+}
+
+std::string Lab::talk_pools()
+{
+	std::string yaml;
+
+	for (const auto &[name, port] : {std::pair("talk", 7000), {"tls", 7443}}) {
+		for (const bool ipv4 : {true, false}) {
+			yaml += fmt::format("  - name: {}{}\n    members:\n", name, ipv4 ? 4 : 6);
+			for (int i = 1; i <= 3; i++)
+				yaml += fmt::format("      - {{name: rs{}, address: \"{}\", port: {}}}\n", i,
+						    member_address(ipv4, i), port);
+		}
+	}
+	return yaml;
+}
+
+nlohmann::json Lab::talk(bool ipv4, int port, const std::string &options) const
+{
+	const Ran ran = run("client", fmt::format("timeout 400 {}/tests/e2e/http_talk ask {} {} {}", source_directory(),
+						  vip(ipv4), port, options));
+	const size_t at = ran.output.rfind("{\"done\"");
+
+	if (at == std::string::npos)
+		throw std::runtime_error("http_talk: " + ran.output);
+	auto said = nlohmann::json::parse(ran.output.substr(at));
+	if (at)
+		said["trouble"] = ran.output.substr(0, at);
+	return said;
+}
+
+uint64_t Lab::counter(const std::string &reason) const
+{
+	const auto counters = query("show counters --all");
+
+	for (const auto &one : counters["counters"]) {
+		if (one["reason"] == reason)
+			return one["packets"];
+	}
+	ADD_FAILURE() << "no counter " << reason;
+	return 0;
+}
+
+void Lab::expect_no_damage() const
+{
+	for (const char *host : {"client", "rs1", "rs2", "rs3"}) {
+		const std::string numbers =
+			run(host, "nstat -asz TcpInCsumErrors TcpExtPAWSEstab TcpExtPAWSActive").output;
+
+		EXPECT_NE(numbers.find("TcpInCsumErrors"), std::string::npos) << numbers;
+		for (const char *name : {"TcpInCsumErrors ", "TcpExtPAWSEstab ", "TcpExtPAWSActive "}) {
+			const size_t at = numbers.find(name);
+
+			if (at != std::string::npos) {
+				EXPECT_EQ(std::atol(numbers.c_str() + at + std::strlen(name)), 0)
+					<< host << ": " << numbers;
+			}
+		}
 	}
 }
 

@@ -63,6 +63,18 @@ public:
 	// TCP ports 3389 and 8583 one that says its name at once, and takes whatever comes.
 	void start_services();
 
+	// Servers of http_talk on port 7000 of every server, and TLS servers on 7443; their pools (talk4/6, tls4/6).
+	void start_talk();
+	void start_tls();
+	static std::string talk_pools();
+	// What http_talk's client says of its requests (its options: see there).
+	nlohmann::json talk(bool ipv4, int port, const std::string &options) const;
+
+	// How often the daemon's data path has counted this reason.
+	uint64_t counter(const std::string &reason) const;
+	// Checksums that a host found wrong, and segments that PAWS refused, anywhere: there are none.
+	void expect_no_damage() const;
+
 	// What comes in by an interface is lost, doubled and reordered: each, so many of a thousand packets.
 	void make_wire_bad(const std::string &where, const std::string &interface, int per_mille) const;
 	void move_interface(const std::string &from, const std::string &interface, const std::string &to) const;
@@ -80,6 +92,8 @@ public:
 	const std::string &pins() const { return pins_; }
 
 private:
+	void wait_for_port(const std::string &where, int port) const;
+
 	std::string prefix_, directory_, pins_;
 	pid_t daemon_ = 0;
 	std::vector<pid_t> children_;

@@ -59,7 +59,7 @@ protected:
 	std::string config() const
 	{
 		const Combination &one = GetParam();
-		std::string yaml = Lab::base_config(one.hook);
+		std::string yaml = Lab::base_config(one.hook) + Lab::talk_pools();
 
 		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}{}}}\nvirtual_servers:\n", word(one.rule),
 				    rule_settings(one.rule));
@@ -67,6 +67,8 @@ protected:
 								 {"echo", "echo", 9000, "tcp"},
 								 {"desk", "desk", 3389, "tcp"},
 								 {"cards", "cards", 8583, "tcp"},
+								 {"requests", "talk", 7000, "tcp"},
+								 {"tls", "tls", 7443, "tcp"},
 								 {"calls", "sip", 5060, "tcp"},
 								 {"talk", "desk", 5061, "tcp"},
 								 {"name", "name", 5353, "udp"},
@@ -146,7 +148,7 @@ void expect_dialogs_stay(Lab &lab, const Combination &one, int, int)
 // A key of a stream's first message leads to one server, from whatever client and port.
 void expect_keys_stay(Lab &lab, const Combination &one, int clients, int rounds)
 {
-	const bool http = !keeps_table(one.rule);
+	const bool http = reads_http(one.rule);
 	const int port = http                              ? 80
 			 : one.rule == HF_RULE_RDP_COOKIE  ? 3389
 			 : one.rule == HF_RULE_SIP_CALL_ID ? 5061
@@ -165,6 +167,54 @@ void expect_keys_stay(Lab &lab, const Combination &one, int clients, int rounds)
 		}
 	}
 	EXPECT_GE(used.size(), 2U);
+}
+
+// And requests of several clients on one connection: each is served by its own.
+void expect_requests_stay(Lab &lab, const Combination &one, int clients, int rounds)
+{
+	const std::string cookie = one.rule == HF_RULE_PASSIVE_COOKIE ? " --cookie PHPSESSID" : "";
+
+	lab.start_talk();
+	if (one.rule != HF_RULE_PASSIVE_COOKIE)
+		expect_keys_stay(lab, one, clients, rounds);
+	const auto said = lab.talk(one.ipv4, 7000, "--requests 150 --keys 12 --prefix k" + cookie);
+	EXPECT_EQ(said["done"], 150) << said;
+	EXPECT_EQ(said["wrong"], 0) << said;
+	EXPECT_EQ(said["corrupt"], 0) << said;
+	EXPECT_GE(said["servers"], 2) << said;
+	EXPECT_GT(said["moves"], 20) << said;
+	// From elsewhere, too.
+	const auto again =
+		lab.talk(one.ipv4, 7000,
+			 fmt::format("--requests 50 --keys 12 --prefix k --connections 2 --seed 5 --source {}{}",
+				     Lab::client_address(one.ipv4, 2), cookie));
+	EXPECT_EQ(again["wrong"], 0) << again;
+	for (const auto &[key, server] : again["of_key"].items()) {
+		if (said["of_key"].contains(key)) {
+			EXPECT_EQ(server, said["of_key"][key]) << key;
+		}
+	}
+}
+
+// TLS sessions are resumed: only the server that has given one can do that.
+void expect_tls_sessions_stay(Lab &lab, const Combination &one, int, int rounds)
+{
+	const std::string to = one.ipv4 ? Lab::vip(true) + ":7443" : "[" + Lab::vip(false) + "]:7443";
+	auto connect = [&](const std::string &how, int session) {
+		return lab
+			.run("client", fmt::format("sh -c '(sleep 0.3; echo) | timeout 10 openssl s_client -connect {} "
+						   "-tls1_2 -no_ticket {} {}/session-{} 2>&1; true'",
+						   to, how, lab.directory(), session))
+			.output;
+	};
+
+	lab.start_tls();
+	for (int session = 1; session <= 4; session++) {
+		EXPECT_NE(connect("-sess_out", session).find("New, TLSv1.2"), std::string::npos);
+		for (int round = 0; round < rounds; round++)
+			EXPECT_NE(connect("-sess_in", session).find("Reused, TLSv1.2"), std::string::npos) << session;
+	}
+	EXPECT_EQ(lab.query("show sessions")["matched"], 4);
 }
 
 // The same over TCP, each call a connection.
@@ -211,9 +261,12 @@ const std::map<hf_rule_type, std::function<void(Lab &, const Combination &, int,
 	{HF_RULE_SOURCE_ADDRESS_PORT_HASH, expect_ports_stay},
 	{HF_RULE_SIP_CALL_ID, expect_calls_stay},
 	{HF_RULE_RADIUS_ATTRIBUTE, expect_users_stay},
-	{HF_RULE_HTTP_HEADER_HASH, expect_keys_stay},
-	{HF_RULE_HTTP_REQUEST_HASH, expect_keys_stay},
-	{HF_RULE_COOKIE_HASH, expect_keys_stay},
+	{HF_RULE_HTTP_HEADER_HASH, expect_requests_stay},
+	{HF_RULE_HTTP_REQUEST_HASH, expect_requests_stay},
+	{HF_RULE_COOKIE_HASH, expect_requests_stay},
+	{HF_RULE_PERSISTENT_COOKIE, expect_requests_stay},
+	{HF_RULE_PASSIVE_COOKIE, expect_requests_stay},
+	{HF_RULE_SSL_SESSION_ID, expect_tls_sessions_stay},
 	{HF_RULE_RDP_COOKIE, expect_keys_stay},
 	{HF_RULE_ISO8583_BITMAP, expect_keys_stay},
 };
@@ -234,7 +287,8 @@ TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)
 
 	const std::string file = lab.directory() + "/payload";
 	const Payload payload(10 * 1024 * 1024);
-	std::ofstream(file, std::ios::binary) << (reads_streams(one.rule) ? first_message(one.rule, 1) : "");
+	std::ofstream(file, std::ios::binary)
+		<< (reads_streams(one.rule) ? first_message(one.rule, 1, payload.bytes.size()) : "");
 	std::ofstream(file, std::ios::binary | std::ios::app)
 		.write(reinterpret_cast<const char *>(payload.bytes.data()),
 		       static_cast<std::streamsize>(payload.bytes.size()));

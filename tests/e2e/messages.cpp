@@ -17,6 +17,7 @@ std::string rule_settings(hf_rule_type type)
 	case HF_RULE_HTTP_REQUEST_HASH:
 		return ", keyword: uid";
 	case HF_RULE_COOKIE_HASH:
+	case HF_RULE_PERSISTENT_COOKIE:
 		return ", keyword: sid";
 	case HF_RULE_ISO8583_BITMAP:
 		return ", fields: [41, 42]";
@@ -42,7 +43,7 @@ std::string rdp_token(const std::string &ipv4, unsigned port)
 	return fmt::format("msts={}.{}.0000", address.s_addr, (port & 0xff) << 8 | port >> 8);
 }
 
-std::string first_message(hf_rule_type type, int number)
+std::string first_message(hf_rule_type type, int number, size_t size)
 {
 	const std::string key = fmt::format("{:04}", number);
 
@@ -60,9 +61,13 @@ std::string first_message(hf_rule_type type, int number)
 	}
 	case HF_RULE_SIP_CALL_ID:
 		return "OPTIONS sip:a@example.com SIP/2.0\r\nVia: SIP/2.0/TCP h\r\nCall-ID: " + key + "@h\r\n\r\n";
+	case HF_RULE_SSL_SESSION_ID:
+		return std::string("\x16\x03\x01\x00\x4e\x01\x00\x00\x4a\x03\x03", 11) + std::string(32, 'r') + "\x20" +
+		       std::string(28, 'i') + key + std::string("\x00\x02\xc0\x2f\x01\x00\x00\x00\x00", 7);
 	default:
-		return "GET /?a=1&uid=" + key + " HTTP/1.1\r\nHost: h\r\nX-Key: " + key +
-		       "\r\nCookie: a=1; sid=" + key + "\r\nConnection: close\r\n\r\n";
+		return "POST /?a=1&uid=" + key + " HTTP/1.1\r\nHost: h\r\nX-Key: " + key +
+		       "\r\nCookie: a=1; sid=" + key + "; PHPSESSID=" + key +
+		       "\r\nContent-Length: " + std::to_string(size) + "\r\nConnection: close\r\n\r\n";
 	}
 }
 

@@ -132,6 +132,37 @@ TEST(Config, RulesThatReadStreams)
 	EXPECT_EQ(config.virtual_servers[1].server_first_wait, 2U);
 }
 
+const std::string good_learning = R"(version: 1
+pools:
+  - {name: aaa, members: [{name: rs1, address: 10.0.2.11}]}
+persistence:
+  - {name: learnt, type: persistent-cookie, keyword: sid, timeout: 9}
+  - {name: known, type: passive-cookie, match_across: true, session_keyword_type: CFID+CFTOKEN}
+  - {name: own, type: passive-cookie, session_keyword_type: custom, keyword: sid}
+  - {name: any, type: passive-cookie}
+  - {name: tls, type: ssl-session-id, timeout: 7}
+virtual_servers:
+  - {name: web, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: dnat, pool: aaa, persistence: learnt}
+)";
+
+TEST(Config, RulesThatLearn)
+{
+	const ConfigResult result = parse_config(good_learning);
+	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
+	const auto &rules = std::get<Config>(result).rules;
+	const Rule *first = &rules[predefined_rules().size()];
+
+	EXPECT_EQ(first[0].keyword, "sid");
+	EXPECT_EQ(first[0].timeout, 9U);
+	EXPECT_EQ(known_cookies(first[0]), 0);
+	EXPECT_TRUE(first[1].match_across);
+	EXPECT_EQ(known_cookies(first[1]), HF_COOKIE_CFID | HF_COOKIE_CFTOKEN);
+	EXPECT_EQ(known_cookies(first[2]), 0);
+	EXPECT_EQ(first[2].keyword, "sid");
+	EXPECT_EQ(known_cookies(first[3]), 31);
+	EXPECT_EQ(first[4].timeout, 7U);
+}
+
 // A file that is wrong in one place, and the whole message that a user sees.
 struct Broken {
 	const char *name;
@@ -214,11 +245,13 @@ const Broken broken[] = {
 	{"type_unknown", "type: source-address-hash", "type: source-adress-hash",
 	 "f:14:24: persistence[1].type: 'source-adress-hash' is not known; allowed: source-address, "
 	 "source-address-hash, source-address-port-hash, http-header-hash, http-request-hash, cookie-hash, "
-	 "radius-attribute, rdp-cookie, sip-call-id, iso8583-bitmap"},
+	 "persistent-cookie, passive-cookie, radius-attribute, rdp-cookie, ssl-session-id, sip-call-id, "
+	 "iso8583-bitmap"},
 	{"type_later", "type: source-address-hash", "type: insert-cookie",
 	 "f:14:24: persistence[1].type: 'insert-cookie' is not available in this version; allowed: source-address, "
 	 "source-address-hash, source-address-port-hash, http-header-hash, http-request-hash, cookie-hash, "
-	 "radius-attribute, rdp-cookie, sip-call-id, iso8583-bitmap"},
+	 "persistent-cookie, passive-cookie, radius-attribute, rdp-cookie, ssl-session-id, sip-call-id, "
+	 "iso8583-bitmap"},
 	{"rule_predefined_name", "name: hash", "name: LB_PERSIS_MINE",
 	 "f:14:12: persistence[1].name: names that begin with LB_PERSIS_ are those of the predefined rules"},
 	{"pool_missing", "pool: web, persistence: by-net", "pool: wbe, persistence: by-net",
@@ -245,6 +278,18 @@ const Broken broken[] = {
 	 "web/rs1 is 10.0.2.11"},
 	{"own_address", "address: 10.0.2.12", "address: 192.0.2.10",
 	 "f:16:88: virtual_servers[0].pool: member web/rs2 has the virtual server's own address 192.0.2.10"},
+	{"keyword_of_persistent_missing", "persistent-cookie, keyword: sid", "persistent-cookie",
+	 "f:5:5: persistence[0].keyword: is required", good_learning},
+	{"keyword_of_custom_missing", "custom, keyword: sid", "custom", "f:7:5: persistence[2].keyword: is required",
+	 good_learning},
+	{"keyword_of_auto", "name: any, type: passive-cookie", "name: any, type: passive-cookie, keyword: x",
+	 "f:8:48: persistence[3].keyword: belongs to session_keyword_type custom only", good_learning},
+	{"session_keyword_unknown", "CFID+CFTOKEN", "JESSIONID",
+	 "f:6:83: persistence[1].session_keyword_type: 'JESSIONID' is not known; allowed: auto, PHPSESSID, JSESSIONID, "
+	 "CFID+CFTOKEN, ASP.NET_SessionId, custom",
+	 good_learning},
+	{"keyword_of_ssl", "ssl-session-id, timeout: 7", "ssl-session-id, match_across: true",
+	 "f:9:53: persistence[4].match_across: a rule of type ssl-session-id has no such setting", good_learning},
 	{"keyword_missing", "http-header-hash, keyword: X-User", "http-header-hash",
 	 "f:6:5: persistence[0].keyword: is required", good_streams},
 	{"keyword_bad", "keyword: X-User", "keyword: \"X User\"",

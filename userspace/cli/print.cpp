@@ -165,7 +165,7 @@ std::string print_sessions(const json &body)
 
 std::string print_connections(const json &body)
 {
-	Table table({"PROTO", "CLIENT", "ADDRESS", "MEMBER", "STATE", "AGE", "IDLE", "SHIFT", "HELD"});
+	Table table({"PROTO", "CLIENT", "ADDRESS", "MEMBER", "STATE", "AGE", "IDLE", "SHIFT", "HELD", "MOVES"});
 
 	for (const json &one : body["connections"]) {
 		const bool spliced = one.contains("held");
@@ -174,7 +174,7 @@ std::string print_connections(const json &body)
 			   one["member"].is_null() ? "-" : one["member"].get<std::string>(), one["state"],
 			   print_seconds(one["age"]), print_seconds(one["idle"]),
 			   spliced && !one["shift"].is_null() ? number(one["shift"]) : "-",
-			   spliced ? number(one["held"]) : "-"});
+			   spliced ? number(one["held"]) : "-", spliced ? number(one["rebinds"]) : "-"});
 	}
 	return table.text() + fmt::format("{} of {} connections\n", number(body["shown"]), number(body["matched"]));
 }

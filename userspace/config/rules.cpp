@@ -26,7 +26,10 @@ std::set<std::string> settings_of(hf_rule_type type)
 	case HF_RULE_HTTP_HEADER_HASH:
 	case HF_RULE_HTTP_REQUEST_HASH:
 	case HF_RULE_COOKIE_HASH:
+	case HF_RULE_PERSISTENT_COOKIE:
 		return {"keyword"};
+	case HF_RULE_PASSIVE_COOKIE:
+		return {"match_across", "session_keyword_type", "keyword"};
 	case HF_RULE_ISO8583_BITMAP:
 		return {"bitmap_relation", "keyvalue_relation", "fields", "framing", "encoding"};
 	default:
@@ -113,17 +116,23 @@ bool is_parameter(const std::string &text)
 
 void read_keyword(ObjectReader &reader, Rule &rule)
 {
-	const bool parameter = rule.type == HF_RULE_HTTP_REQUEST_HASH, optional = rule.type == HF_RULE_COOKIE_HASH;
+	const bool parameter = rule.type == HF_RULE_HTTP_REQUEST_HASH, header = rule.type == HF_RULE_HTTP_HEADER_HASH;
+	const bool custom = rule.session_keyword == SessionKeyword::custom;
+	const bool optional = rule.type == HF_RULE_COOKIE_HASH || (rule.type == HF_RULE_PASSIVE_COOKIE && !custom);
 	auto keyword = reader.text("keyword", !optional);
 
 	if (!keyword)
 		return;
+	if (rule.type == HF_RULE_PASSIVE_COOKIE && !custom) {
+		reader.error("keyword", "belongs to session_keyword_type custom only");
+		return;
+	}
 	if (keyword->empty() || keyword->size() > HF_KEYWORD_LENGTH ||
 	    !(parameter ? is_parameter(*keyword) : is_token(*keyword))) {
 		reader.error("keyword", fmt::format("'{}' is not the name of a {}; allowed: 1-{} {}", *keyword,
-						    parameter  ? "URL parameter"
-						    : optional ? "cookie"
-							       : "header",
+						    parameter ? "URL parameter"
+						    : header  ? "header"
+							      : "cookie",
 						    static_cast<int>(HF_KEYWORD_LENGTH),
 						    parameter ? "visible characters other than & = # \" < >"
 							      : "letters, digits and !#$%&'*+-.^_`|~"));
@@ -173,9 +182,9 @@ void refuse_settings(ObjectReader &reader, const Rule &rule)
 {
 	const std::set<std::string> known = settings_of(rule.type);
 
-	for (const char *key :
-	     {"timeout", "ipv4_mask_bits", "ipv6_mask_bits", "match_across", "override_connection_limit", "relation",
-	      "attributes", "keyword", "bitmap_relation", "keyvalue_relation", "fields", "framing", "encoding"}) {
+	for (const char *key : {"timeout", "ipv4_mask_bits", "ipv6_mask_bits", "match_across",
+				"override_connection_limit", "relation", "attributes", "session_keyword_type",
+				"keyword", "bitmap_relation", "keyvalue_relation", "fields", "framing", "encoding"}) {
 		const bool has = std::string(key) == "timeout" ? keeps_table(rule.type) : known.contains(key);
 
 		if (has || !reader.has(key))
@@ -194,8 +203,7 @@ std::optional<Rule> read_rule_settings(ObjectReader &reader)
 {
 	Rule rule;
 
-	reader.unavailable_word("type", {"persistent-cookie", "passive-cookie", "insert-cookie", "rewrite-cookie",
-					 "embedded-cookie", "ssl-session-id"});
+	reader.unavailable_word("type", {"insert-cookie", "rewrite-cookie", "embedded-cookie"});
 	auto type = reader.word<hf_rule_type>("type", with_words(rule_types()), true);
 	if (!type) {
 		reader.ignore_the_rest();
@@ -216,6 +224,14 @@ std::optional<Rule> read_rule_settings(ObjectReader &reader)
 		rule.match_across = reader.boolean("match_across").value_or(false);
 	if (rule.type == HF_RULE_RADIUS_ATTRIBUTE)
 		read_radius(reader, rule);
+	if (rule.type == HF_RULE_PASSIVE_COOKIE) {
+		if (auto keyword = reader.word<SessionKeyword>(
+			    "session_keyword_type",
+			    with_words<SessionKeyword>({SessionKeyword::automatic, SessionKeyword::phpsessid,
+							SessionKeyword::jsessionid, SessionKeyword::cfid_cftoken,
+							SessionKeyword::asp_net, SessionKeyword::custom})))
+			rule.session_keyword = *keyword;
+	}
 	if (settings_of(rule.type).contains("keyword"))
 		read_keyword(reader, rule);
 	if (rule.type == HF_RULE_ISO8583_BITMAP)

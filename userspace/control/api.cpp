@@ -155,7 +155,13 @@ json rules_json(const Controller &controller)
 			for (const RadiusAttribute &attribute : rule.attributes)
 				one["attributes"].push_back(text(attribute));
 		}
-		one["decides"] = reads_datagrams(rule.type) ? "datagram" : "connection";
+		if (!rule.keyword.empty())
+			one["keyword"] = rule.keyword;
+		if (rule.type == HF_RULE_PASSIVE_COOKIE)
+			one["session_keyword_type"] = word(rule.session_keyword);
+		one["decides"] = reads_datagrams(rule.type) ? "datagram"
+				 : reads_http(rule.type)    ? "request"
+							    : "connection";
 		list.push_back(one);
 	}
 	return list;

@@ -224,7 +224,7 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 	} else {
 		return Error(fmt::format("rule '{}' of type {} reads messages: give one (--hex FILE{})", rule_->name,
 					 word(rule_->type),
-					 keeps_table(rule_->type) ? "" : ", or --cookie, --header, --url"));
+					 reads_http(rule_->type) ? ", or --cookie, --header, --url" : ""));
 	}
 	digests_ = found;
 	for (const SessionKey &bytes : found) {

@@ -23,7 +23,7 @@ uint8_t parser_stage(const VirtualServer &server, hf_rule_type type)
 	if (!reads(type, server.protocol))
 		return 0;
 	// One program reads request heads for all rules that do.
-	if (type == HF_RULE_HTTP_REQUEST_HASH || type == HF_RULE_COOKIE_HASH)
+	if (reads_http(type))
 		return HF_RULE_HTTP_HEADER_HASH;
 	return static_cast<uint8_t>(type);
 }
@@ -62,7 +62,9 @@ hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t ru
 	value.idle_timeout = server.idle_timeout;
 	value.parser = parser_stage(server, type);
 	value.flags = static_cast<uint8_t>((splices(server, type) ? HF_SERVER_SPLICES : 0) |
-					   (server.server_first || !reads_streams(type) ? HF_SERVER_BINDS_AT_ONCE : 0));
+					   (server.server_first || !reads_streams(type) ? HF_SERVER_BINDS_AT_ONCE : 0) |
+					   (reads_http(type) ? HF_SERVER_FOLLOWS : 0) |
+					   (learns(type) ? HF_SERVER_LEARNS : 0));
 	value.server_first_wait = static_cast<uint16_t>(server.server_first_wait);
 	value.method = static_cast<uint8_t>(server.method);
 	value.forwarding = static_cast<uint8_t>(server.forwarding);
@@ -88,6 +90,7 @@ hf_rule encode(const Rule &rule)
 	for (const uint8_t field : rule.fields)
 		value.fields[(field - 1) / 64] |= 1ULL << (63 - (field - 1) % 64);
 	value.relation = static_cast<uint8_t>(rule.relation);
+	value.cookies = known_cookies(rule);
 	if (rule.type == HF_RULE_SIP_CALL_ID)
 		std::memcpy(value.answer_mark, "SIP/", sizeof(value.answer_mark));
 	for (size_t i = 0; i < rule.attributes.size() && i < HF_KEYS; i++) {

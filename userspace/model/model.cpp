@@ -34,7 +34,9 @@ const std::vector<Rule> &predefined_rules()
 		{.name = "LB_PERSIS_HASH_SRC_ADDR_PORT", .type = HF_RULE_SOURCE_ADDRESS_PORT_HASH},
 		{.name = "LB_PERSIS_HASH_COOKIE", .type = HF_RULE_COOKIE_HASH},
 		{.name = "LB_PERSIS_RDP_COOKIE", .type = HF_RULE_RDP_COOKIE},
+		{.name = "LB_PERSIS_SSL_SESS_ID", .type = HF_RULE_SSL_SESSION_ID},
 		{.name = "LB_PERSIS_SIP_CALL_ID", .type = HF_RULE_SIP_CALL_ID},
+		{.name = "LB_PERSIS_PASSIVE_COOKIE", .type = HF_RULE_PASSIVE_COOKIE},
 	};
 
 	return rules;
@@ -93,6 +95,12 @@ const char *word(hf_rule_type type)
 		return "rdp-cookie";
 	case HF_RULE_ISO8583_BITMAP:
 		return "iso8583-bitmap";
+	case HF_RULE_PERSISTENT_COOKIE:
+		return "persistent-cookie";
+	case HF_RULE_PASSIVE_COOKIE:
+		return "passive-cookie";
+	case HF_RULE_SSL_SESSION_ID:
+		return "ssl-session-id";
 	case HF_RULE_TYPES:
 		break;
 	}
@@ -124,12 +132,32 @@ const char *word(Iso8583Encoding encoding)
 	return encoding == Iso8583Encoding::ascii ? "ascii" : "binary";
 }
 
+const char *word(SessionKeyword keyword)
+{
+	switch (keyword) {
+	case SessionKeyword::automatic:
+		return "auto";
+	case SessionKeyword::phpsessid:
+		return "PHPSESSID";
+	case SessionKeyword::jsessionid:
+		return "JSESSIONID";
+	case SessionKeyword::cfid_cftoken:
+		return "CFID+CFTOKEN";
+	case SessionKeyword::asp_net:
+		return "ASP.NET_SessionId";
+	case SessionKeyword::custom:
+		return "custom";
+	}
+	return "?";
+}
+
 const std::vector<hf_rule_type> &rule_types()
 {
 	static const std::vector<hf_rule_type> types = {
-		HF_RULE_SOURCE_ADDRESS,   HF_RULE_SOURCE_ADDRESS_HASH, HF_RULE_SOURCE_ADDRESS_PORT_HASH,
-		HF_RULE_HTTP_HEADER_HASH, HF_RULE_HTTP_REQUEST_HASH,   HF_RULE_COOKIE_HASH,
-		HF_RULE_RADIUS_ATTRIBUTE, HF_RULE_RDP_COOKIE,          HF_RULE_SIP_CALL_ID,
+		HF_RULE_SOURCE_ADDRESS,    HF_RULE_SOURCE_ADDRESS_HASH, HF_RULE_SOURCE_ADDRESS_PORT_HASH,
+		HF_RULE_HTTP_HEADER_HASH,  HF_RULE_HTTP_REQUEST_HASH,   HF_RULE_COOKIE_HASH,
+		HF_RULE_PERSISTENT_COOKIE, HF_RULE_PASSIVE_COOKIE,      HF_RULE_RADIUS_ATTRIBUTE,
+		HF_RULE_RDP_COOKIE,        HF_RULE_SSL_SESSION_ID,      HF_RULE_SIP_CALL_ID,
 		HF_RULE_ISO8583_BITMAP};
 
 	return types;
@@ -145,7 +173,7 @@ const std::vector<hf_forwarding> &forwardings()
 bool keeps_table(hf_rule_type type)
 {
 	return type == HF_RULE_SOURCE_ADDRESS || type == HF_RULE_SIP_CALL_ID || type == HF_RULE_RADIUS_ATTRIBUTE ||
-	       type == HF_RULE_RDP_COOKIE || type == HF_RULE_ISO8583_BITMAP;
+	       type == HF_RULE_RDP_COOKIE || type == HF_RULE_ISO8583_BITMAP || learns(type);
 }
 
 bool reads_datagrams(hf_rule_type type)
@@ -155,8 +183,41 @@ bool reads_datagrams(hf_rule_type type)
 
 bool reads_streams(hf_rule_type type)
 {
+	return reads_http(type) || type == HF_RULE_RDP_COOKIE || type == HF_RULE_SIP_CALL_ID ||
+	       type == HF_RULE_ISO8583_BITMAP || type == HF_RULE_SSL_SESSION_ID;
+}
+
+bool reads_http(hf_rule_type type)
+{
 	return type == HF_RULE_HTTP_HEADER_HASH || type == HF_RULE_HTTP_REQUEST_HASH || type == HF_RULE_COOKIE_HASH ||
-	       type == HF_RULE_RDP_COOKIE || type == HF_RULE_SIP_CALL_ID || type == HF_RULE_ISO8583_BITMAP;
+	       type == HF_RULE_PERSISTENT_COOKIE || type == HF_RULE_PASSIVE_COOKIE;
+}
+
+bool learns(hf_rule_type type)
+{
+	return type == HF_RULE_PERSISTENT_COOKIE || type == HF_RULE_PASSIVE_COOKIE || type == HF_RULE_SSL_SESSION_ID;
+}
+
+uint8_t known_cookies(const Rule &rule)
+{
+	if (rule.type != HF_RULE_PASSIVE_COOKIE)
+		return 0;
+	switch (rule.session_keyword) {
+	case SessionKeyword::automatic:
+		return HF_COOKIE_PHPSESSID | HF_COOKIE_JSESSIONID | HF_COOKIE_CFID | HF_COOKIE_CFTOKEN |
+		       HF_COOKIE_ASP_NET;
+	case SessionKeyword::phpsessid:
+		return HF_COOKIE_PHPSESSID;
+	case SessionKeyword::jsessionid:
+		return HF_COOKIE_JSESSIONID;
+	case SessionKeyword::cfid_cftoken:
+		return HF_COOKIE_CFID | HF_COOKIE_CFTOKEN;
+	case SessionKeyword::asp_net:
+		return HF_COOKIE_ASP_NET;
+	case SessionKeyword::custom:
+		break;
+	}
+	return 0;
 }
 
 bool reads(hf_rule_type type, hf_protocol protocol)

@@ -72,19 +72,23 @@ struct Pool {
 enum class Iso8583Framing { length16, ascii4 };
 enum class Iso8583Encoding { binary, ascii };
 
+// The cookies that a passive-cookie rule looks for: of any known framework, of one, or the keyword's.
+enum class SessionKeyword { automatic, phpsessid, jsessionid, cfid_cftoken, asp_net, custom };
+
 struct Rule {
 	std::string name;
 	hf_rule_type type = HF_RULE_SOURCE_ADDRESS;
 	uint32_t timeout = HF_SESSION_TIMEOUT_DEFAULT; // types that keep a table
 	uint8_t ipv4_mask_bits = 32;                   // source-address
 	uint8_t ipv6_mask_bits = 128;
-	bool match_across = false;              // source-address, radius-attribute
+	bool match_across = false;              // source-address, radius-attribute, passive-cookie
 	bool override_connection_limit = false; // radius-attribute
 	hf_relation relation = HF_RELATION_AND; // of the keys: radius-attribute, iso8583-bitmap
 	std::vector<RadiusAttribute> attributes;
-	std::string keyword;                          // of the HTTP rules
-	std::vector<uint8_t> fields;                  // iso8583-bitmap
-	hf_relation bitmap_relation = HF_RELATION_OR; // iso8583-bitmap: when there is a key
+	std::string keyword;                                        // of the HTTP rules
+	SessionKeyword session_keyword = SessionKeyword::automatic; // passive-cookie
+	std::vector<uint8_t> fields;                                // iso8583-bitmap
+	hf_relation bitmap_relation = HF_RELATION_OR;               // iso8583-bitmap: when there is a key
 	Iso8583Framing framing = Iso8583Framing::length16;
 	Iso8583Encoding encoding = Iso8583Encoding::binary;
 
@@ -160,6 +164,7 @@ const char *word(hf_protocol protocol);
 const char *word(hf_forwarding forwarding);
 const char *word(Iso8583Framing framing);
 const char *word(Iso8583Encoding encoding);
+const char *word(SessionKeyword keyword);
 
 // Everything that this version knows, in the order of the documentation. What
 // a test has to cover is derived from these.
@@ -173,6 +178,12 @@ bool keeps_table(hf_rule_type type);
 // one of a TCP stream.
 bool reads_datagrams(hf_rule_type type);
 bool reads_streams(hf_rule_type type);
+// Of the latter, those that read the heads of HTTP messages, each request of a connection.
+bool reads_http(hf_rule_type type);
+// Those that learn from what members send.
+bool learns(hf_rule_type type);
+// HF_COOKIE_*: the cookies of known frameworks that a rule looks for.
+uint8_t known_cookies(const Rule &rule);
 // May a virtual server of this protocol have such a rule? And do its packets' bytes matter?
 bool serves(hf_rule_type type, hf_protocol protocol);
 bool reads(hf_rule_type type, hf_protocol protocol);

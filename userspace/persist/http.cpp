@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fmt/format.h>
 
 namespace holdfast
 {
@@ -66,48 +67,204 @@ bool has_name(std::string_view line, std::string_view name)
 	return std::equal(name.begin(), name.end(), line.begin(), [](char a, char b) { return lower(a) == lower(b); });
 }
 
-std::string_view value_in_header(std::string_view line, const Rule &rule)
+bool begins_with_name(std::string_view line, std::string_view name)
 {
-	const std::string_view name = rule.type == HF_RULE_COOKIE_HASH ? std::string_view("cookie") : rule.keyword;
-
-	if (!has_name(line, name))
-		return {};
-	line.remove_prefix(name.size() + 1);
-	return rule.type == HF_RULE_COOKIE_HASH && !rule.keyword.empty() ? value_in_list(line, ';', rule.keyword, true)
-									 : value_of(line, false);
+	return line.size() >= name.size() &&
+	       std::equal(name.begin(), name.end(), line.begin(), [](char a, char b) { return lower(a) == lower(b); });
 }
 
-std::string_view value_in_target(std::string_view target, const Rule &rule)
+// What the lines of a head have said of its body so far.
+struct Said {
+	bool length = false, chunked = false, nonsense = false, version_1_0 = false;
+	uint64_t body = 0;
+
+	HttpFraming framing(HttpFraming otherwise) const
+	{
+		if (nonsense || (length && chunked) || (version_1_0 && chunked))
+			return HttpFraming::unframed;
+		return chunked ? HttpFraming::chunked : length ? HttpFraming::length : otherwise;
+	}
+};
+
+void note_length(std::string_view value, Said &said)
+{
+	const bool digits = !value.empty() && value.size() <= 18 &&
+			    std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; });
+
+	if (said.length || !digits)
+		said.nonsense = true;
+	else
+		said.body = std::stoull(std::string(value));
+	said.length = true;
+}
+
+// `line` has its CR, if there is one.
+void note_line(std::string_view line, Said &said)
+{
+	const std::string_view names[] = {"content-length", "transfer-encoding"};
+
+	if (line.front() == ' ' || line.front() == '\t')
+		said.nonsense = true;
+	for (const std::string_view name : names) {
+		if (!begins_with_name(line, name))
+			continue;
+		if (line.size() == name.size() || is_blank(line[name.size()]))
+			said.nonsense = true;
+		if (line.size() == name.size() || line[name.size()] != ':')
+			continue;
+		const std::string_view value = value_of(line.substr(name.size() + 1), false);
+		if (name == names[0]) {
+			note_length(value, said);
+			continue;
+		}
+		if (said.chunked || value.size() != 7 || !begins_with_name(value, "chunked"))
+			said.nonsense = true;
+		said.chunked = true;
+	}
+}
+
+// The values that a head has, of the rule's kind.
+struct Values {
+	std::string one;                  // of the keyword, or of a header
+	std::array<std::string, 6> known; // as HF_COOKIE_*; the last: JSESSIONID in the path
+};
+
+constexpr std::string_view known_names[] = {"PHPSESSID", "JSESSIONID", "CFID", "CFTOKEN", "ASP.NET_SessionId"};
+
+void note_cookies(std::string_view list, const Rule &rule, Values &values)
+{
+	if (!known_cookies(rule)) {
+		if (values.one.empty())
+			values.one = rule.keyword.empty() ? value_of(list, false)
+							  : value_in_list(list, ';', rule.keyword, true);
+		return;
+	}
+	for (size_t i = 0; i < std::size(known_names); i++) {
+		if (values.known[i].empty())
+			values.known[i] = value_in_list(list, ';', std::string(known_names[i]), true);
+	}
+}
+
+bool is_cookie_rule(const Rule &rule)
+{
+	return rule.type == HF_RULE_COOKIE_HASH || rule.type == HF_RULE_PERSISTENT_COOKIE ||
+	       rule.type == HF_RULE_PASSIVE_COOKIE;
+}
+
+void note_request_header(std::string_view line, const Rule &rule, Values &values)
+{
+	if (rule.type == HF_RULE_HTTP_HEADER_HASH && has_name(line, rule.keyword) && values.one.empty())
+		values.one = value_of(line.substr(rule.keyword.size() + 1), false);
+	if (is_cookie_rule(rule) && has_name(line, "cookie"))
+		note_cookies(line.substr(7), rule, values);
+}
+
+void note_response_header(std::string_view line, const Rule &rule, Values &values)
+{
+	if (!learns(rule.type) || !has_name(line, "set-cookie"))
+		return;
+	line.remove_prefix(11);
+	note_cookies(line.substr(0, line.find(';')), rule, values);
+}
+
+void note_target(std::string_view target, const Rule &rule, Values &values)
 {
 	target = target.substr(0, target.find('#'));
 	const size_t query = target.find('?');
 
-	return query == std::string_view::npos ? std::string_view()
-					       : value_in_list(target.substr(query + 1), '&', rule.keyword, false);
+	if (rule.type == HF_RULE_HTTP_REQUEST_HASH && query != std::string_view::npos)
+		values.one = value_in_list(target.substr(query + 1), '&', rule.keyword, false);
+	if (!(known_cookies(rule) & HF_COOKIE_JSESSIONID))
+		return;
+	std::string_view path = target.substr(0, query);
+	constexpr std::string_view name = ";jsessionid=";
+	for (size_t at = path.find(name); at != std::string_view::npos; at = path.find(name, at + 1)) {
+		std::string_view value = path.substr(at + name.size());
+
+		value = value.substr(0, value.find_first_of(";/"));
+		if (!value.empty()) {
+			values.known[5] = value;
+			return;
+		}
+	}
 }
 
-MessageKeys found(std::string_view value, const DigestKey &key)
+void make_keys(const Values &values, const Rule &rule, const DigestKeys &keys, MessageKeys &found)
 {
-	MessageKeys keys;
+	const uint8_t cookies = known_cookies(rule);
+	auto add = [&](const std::string &bytes, const std::string &readable) {
+		found.keys.push_back(digest(bytes, keeps_table(rule.type) ? keys.secret : keys.hash));
+		found.readable.push_back(readable);
+	};
 
-	if (value.empty())
-		return keys;
-	keys.outcome = HF_PARSER_KEYS;
-	keys.keys.push_back(digest(value, key));
-	keys.readable.push_back(printable(value));
-	return keys;
+	if (!values.one.empty())
+		add(values.one, printable(values.one));
+	for (size_t i = 0; i < std::size(known_names); i++) {
+		const std::string &value = i == 1 && values.known[1].empty() ? values.known[5] : values.known[i];
+		const std::string name(known_names[i]);
+
+		if (!(cookies >> i & 1) || value.empty() || i == 3)
+			continue;
+		if (i != 2)
+			add(value, name + "=" + printable(value));
+		else if (!values.known[3].empty())
+			add(cfid_digest_input(value, values.known[3]),
+			    fmt::format("CFID={}, CFTOKEN={}", printable(value), printable(values.known[3])));
+	}
+	found.outcome = found.keys.empty() ? HF_PARSER_NONE : HF_PARSER_KEYS;
+}
+
+// The end of a line: npos if it is not here. One that is not CR LF, or has a CR elsewhere, is nonsense.
+size_t line_end(std::string_view text, size_t start, Said &said)
+{
+	const size_t end = text.find('\n', start);
+	const size_t cr = text.substr(0, end).find('\r', start);
+
+	// Of a CR at the very end it is not known yet.
+	if (end != std::string_view::npos && (end == start || cr != end - 1))
+		said.nonsense = true;
+	return end;
+}
+
+// The lines behind the first, which ends at `feed`. False: the head's end is not here.
+template <typename Note> bool read_lines(std::string_view text, size_t feed, Said &said, size_t &size, Note note)
+{
+	for (;;) {
+		const size_t start = feed + 1;
+
+		feed = line_end(text, start, said);
+		if (feed == std::string_view::npos)
+			return false;
+		const std::string_view line = text.substr(start, feed - start);
+		if (line.empty() || line == "\r") {
+			size = feed + 1;
+			return true;
+		}
+		note_line(line, said);
+		note(line);
+	}
 }
 
 } // namespace
 
-MessageKeys read_http(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key)
+std::string cfid_digest_input(std::string_view cfid, std::string_view cftoken)
+{
+	std::string input(cfid);
+
+	input.resize((input.size() / 8 + 1) * 8, '\0');
+	return input + std::string(cftoken);
+}
+
+MessageKeys read_http(std::string_view bytes, size_t length, const Rule &rule, const DigestKeys &keys)
 {
 	const std::string_view text = bytes.substr(0, HF_MESSAGE_BYTES);
-	MessageKeys keys;
+	MessageKeys found;
+	Values values;
+	Said said;
 	size_t start = 0;
 	auto ends = [&](hf_parser_outcome outcome) {
-		keys.outcome = outcome;
-		return keys;
+		found.outcome = outcome;
+		return found;
 	};
 	const hf_parser_outcome more = text.size() < length ? HF_PARSER_MORE : HF_PARSER_MALFORMED;
 
@@ -120,7 +277,8 @@ MessageKeys read_http(std::string_view bytes, size_t length, const Rule &rule, c
 		return ends(more);
 	if (space == start || text[space] != ' ')
 		return ends(HF_PARSER_FOREIGN);
-	size_t feed = text.find('\n', space);
+	const std::string_view method = text.substr(start, space - start);
+	const size_t feed = line_end(text, space + 1, said);
 	if (feed == std::string_view::npos)
 		return ends(more);
 	std::string_view line = text.substr(space + 1, feed - space - 1);
@@ -128,20 +286,56 @@ MessageKeys read_http(std::string_view bytes, size_t length, const Rule &rule, c
 		line.remove_suffix(1);
 	if (line.size() < 9 || line.substr(line.size() - 9, 8) != " HTTP/1." || line.back() < '0' || line.back() > '9')
 		return ends(HF_PARSER_FOREIGN);
-	if (rule.type == HF_RULE_HTTP_REQUEST_HASH)
-		return found(value_in_target(line.substr(0, line.size() - 9), rule), key);
-	for (;;) {
-		start = feed + 1;
-		feed = text.find('\n', start);
-		if (feed == std::string_view::npos)
-			return ends(more);
-		line = text.substr(start, feed - start);
-		if (line.empty() || line == "\r")
-			return ends(HF_PARSER_NONE);
-		const std::string_view value = value_in_header(line, rule);
-		if (!value.empty())
-			return found(value, key);
+	said.version_1_0 = line.back() == '0';
+	note_target(line.substr(0, line.size() - 9), rule, values);
+	if (!read_lines(text, feed, said, found.head.size,
+			[&](std::string_view header) { note_request_header(header, rule, values); }))
+		return ends(more);
+	found.head.method = method == "HEAD"      ? HttpMethod::head
+			    : method == "CONNECT" ? HttpMethod::connect
+						  : HttpMethod::other;
+	found.head.framing = method == "CONNECT" ? HttpFraming::tunnel : said.framing(HttpFraming::length);
+	found.head.body = said.body;
+	make_keys(values, rule, keys, found);
+	return found;
+}
+
+MessageKeys read_http_answer(std::string_view bytes, size_t length, HttpMethod method, const Rule &rule,
+			     const DigestKeys &keys)
+{
+	const std::string_view text = bytes.substr(0, HF_MESSAGE_BYTES);
+	const hf_parser_outcome more = text.size() < length ? HF_PARSER_MORE : HF_PARSER_MALFORMED;
+	MessageKeys found;
+	Values values;
+	Said said;
+	const size_t feed = line_end(text, 0, said);
+
+	found.outcome = more;
+	if (feed == std::string_view::npos)
+		return found;
+	found.outcome = HF_PARSER_FOREIGN;
+	if (feed < 12 || !text.starts_with("HTTP/1.") || text[8] != ' ' ||
+	    !std::all_of(text.begin() + 9, text.begin() + 12, [](char c) { return c >= '0' && c <= '9'; }))
+		return found;
+	const int status = std::stoi(std::string(text.substr(9, 3)));
+	said.version_1_0 = text[7] == '0';
+	found.outcome = more;
+	if (!read_lines(text, feed, said, found.head.size,
+			[&](std::string_view header) { note_response_header(header, rule, values); }))
+		return found;
+	found.head.framing = said.framing(HttpFraming::until_close);
+	found.head.body = said.body;
+	if (status == 101 || (method == HttpMethod::connect && status / 100 == 2)) {
+		found.head.framing = HttpFraming::tunnel;
+	} else if (status < 200) {
+		found.head.framing = HttpFraming::interim;
+	} else if (found.head.framing != HttpFraming::unframed &&
+		   (method == HttpMethod::head || status == 204 || status == 304)) {
+		found.head.framing = HttpFraming::length;
+		found.head.body = 0;
 	}
+	make_keys(values, rule, keys, found);
+	return found;
 }
 
 } // namespace holdfast

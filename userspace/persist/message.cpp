@@ -75,7 +75,11 @@ MessageKeys read_message(std::string_view bytes, size_t length, const Rule &rule
 	case HF_RULE_HTTP_HEADER_HASH:
 	case HF_RULE_HTTP_REQUEST_HASH:
 	case HF_RULE_COOKIE_HASH:
-		return read_http(bytes, length, rule, keys.hash);
+	case HF_RULE_PERSISTENT_COOKIE:
+	case HF_RULE_PASSIVE_COOKIE:
+		return read_http(bytes, length, rule, keys);
+	case HF_RULE_SSL_SESSION_ID:
+		return read_ssl(bytes, length, keys.secret);
 	case HF_RULE_RDP_COOKIE:
 		return read_rdp(bytes, length, keys.secret);
 	case HF_RULE_ISO8583_BITMAP:
@@ -94,8 +98,18 @@ Result<std::vector<SessionKey>> keys_of_values(const std::vector<std::string> &v
 		return radius_keys(values, rule, key);
 	if (rule.type == HF_RULE_ISO8583_BITMAP)
 		return iso8583_keys(values, rule, key);
+	if (known_cookies(rule) & HF_COOKIE_CFID && values.size() == 2)
+		keys.push_back(digest(cfid_digest_input(values[0], values[1]), key));
 	for (const std::string &value : values) {
-		if (rule.type == HF_RULE_SIP_CALL_ID || rule.type == HF_RULE_RDP_COOKIE) {
+		if (rule.type == HF_RULE_SSL_SESSION_ID) {
+			const auto bytes = bytes_of_hex(value);
+
+			if (!bytes || bytes->empty() || bytes->size() > 32)
+				return Error(fmt::format("'{}' is not a session id: 2-64 hexadecimal digits", value));
+			keys.push_back(digest(*bytes, key));
+			continue;
+		}
+		if (reads_streams(rule.type) || reads_datagrams(rule.type)) {
 			keys.push_back(digest(value, key));
 			continue;
 		}
@@ -118,6 +132,11 @@ hf_session_kind session_kind(hf_rule_type type)
 		return HF_SESSION_RDP;
 	case HF_RULE_ISO8583_BITMAP:
 		return HF_SESSION_ISO8583;
+	case HF_RULE_PERSISTENT_COOKIE:
+	case HF_RULE_PASSIVE_COOKIE:
+		return HF_SESSION_COOKIE;
+	case HF_RULE_SSL_SESSION_ID:
+		return HF_SESSION_SSL;
 	default:
 		return HF_SESSION_ADDRESS;
 	}

@@ -33,6 +33,17 @@ struct DigestKeys {
 	DigestKey hash{};
 };
 
+// As bpf/persist/http_head.h has it.
+enum class HttpFraming : uint8_t { unframed, length, chunked, until_close, interim, tunnel };
+enum class HttpMethod : uint8_t { other, head, connect };
+
+struct HttpHead {
+	size_t size = 0; // 0: not all of it is here
+	HttpFraming framing = HttpFraming::unframed;
+	HttpMethod method = HttpMethod::other; // of a request
+	uint64_t body = 0;                     // with HttpFraming::length
+};
+
 struct MessageKeys {
 	hf_parser_outcome outcome = HF_PARSER_NONE;
 	bool answer = false;               // an answer to a request of the other side
@@ -40,6 +51,7 @@ struct MessageKeys {
 	std::vector<std::string> readable; // of each key: the values that it was made of
 	Address address;                   // with HF_PARSER_MEMBER
 	uint16_t port = 0;
+	HttpHead head; // of an HTTP message whose head is all here
 };
 
 // `bytes`: what is there of a message of `length` bytes; at most HF_MESSAGE_BYTES
@@ -48,7 +60,16 @@ MessageKeys read_message(std::string_view bytes, size_t length, const Rule &rule
 
 MessageKeys read_sip(std::string_view bytes, size_t length, const DigestKey &key);
 MessageKeys read_radius(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key);
-MessageKeys read_http(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key);
+MessageKeys read_http(std::string_view bytes, size_t length, const Rule &rule, const DigestKeys &keys);
+MessageKeys read_ssl(std::string_view bytes, size_t length, const DigestKey &key);
+
+// What members send: a response to a request of `method`, whose Set-Cookie may have keys; a ServerHello.
+MessageKeys read_http_answer(std::string_view bytes, size_t length, HttpMethod method, const Rule &rule,
+			     const DigestKeys &keys);
+MessageKeys read_ssl_answer(std::string_view bytes, size_t length, const DigestKey &key);
+
+// What is digested for CFID and CFTOKEN.
+std::string cfid_digest_input(std::string_view cfid, std::string_view cftoken);
 MessageKeys read_rdp(std::string_view bytes, size_t length, const DigestKey &key);
 MessageKeys read_iso8583(std::string_view bytes, size_t length, const Rule &rule, const DigestKey &key);
 

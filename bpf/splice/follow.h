@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Following: what a bound connection's segments say, where a message may begin in
+ * them. Requests: does each belong to the connection's member? Responses: do they set
+ * cookies, and where do they end? (TLS: which session id does the server give?)
+ *
+ *   entry --> request --> parser --> followed --> forward, or rebind (TC)
+ *   entry --> answer  ---------------------------> forward
+ *
+ * A segment may have several messages: the programs go round, and only when all of it
+ * is read is the splice's state changed. So XDP can leave a segment to TC at any
+ * point: it keeps no unfinished heads, and moves nobody.
+ */
+#pragma once
+
+#include "../message.h"
+#include "../persist/http.h"
+#include "../persist/ssl_session_id.h"
+#include "reader.h"
+
+/* Looks into one segment: tail calls are counted by the kernel. */
+#define FOLLOW_MOST_LOOKS 8
+
+static __always_inline struct hf_splice *follow_splice(const struct task *task, struct hf_connection **connection)
+{
+	*connection = bpf_map_lookup_elem(&connections, &task->packet.flow);
+	if (!*connection || !((*connection)->flags & HF_CONNECTION_SPLICED))
+		return NULL;
+	return splice_get((*connection)->splice);
+}
+
+static __always_inline __u32 follow_sequence(hook_context *context, const struct packet *packet)
+{
+	const struct tcphdr *tcp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
+
+	return (void *)(tcp + 1) > packet_end(context) ? 0 : bpf_ntohl(tcp->seq);
+}
+
+/*
+ * Is the payload, which is in the message, what its sender meant? What is left to
+ * hardware, or was put together of several segments, has been checked.
+ */
+static __noinline bool follow_checksum_is_right(hook_context *context, const struct packet *packet,
+						struct message *message)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	__u32 offset = packet->transport + offsetof(struct tcphdr, check);
+
+	if (!workplace || tcp_load(context, packet, &workplace->seen))
+		return false;
+	if (packet->payload_length > HF_MESSAGE_BYTES || packet_is_segmented_later(context) ||
+	    csum_fold(tcp_sum(packet, &workplace->seen) + early_sum(message, 0, packet->payload_length)) == 0xffff)
+		return true;
+	if (packet_checksum_is_partial(context, offset))
+		return true;
+	if (!HOOK_HAS_LOWER_HOOK)
+		reason_count(HF_REASON_early_corrupt);
+	return false;
+}
+
+/* The payload from `at` on is the message's, behind `stored` bytes. False: it is not there. */
+static __noinline bool follow_load(hook_context *context, const struct packet *packet, struct message *message,
+				   __u32 at, __u32 stored)
+{
+	struct tcphdr *tcp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
+	__u32 size = packet->payload_length - at, offset;
+
+	if ((void *)(tcp + 1) > packet_end(context) || stored >= HF_MESSAGE_BYTES || !size)
+		return false;
+	offset = packet->transport + tcp->doff * 4 + at;
+	if (size > HF_MESSAGE_BYTES - stored)
+		size = HF_MESSAGE_BYTES - stored;
+	if (packet_load(context, offset, message->bytes + below(stored, HF_MESSAGE_BYTES),
+			below(size - 1, HF_MESSAGE_BYTES) + 1))
+		return false;
+	early_end(message, stored, size);
+	message->available = stored + size;
+	return true;
+}
+
+/* The first look at a segment. CONTINUE: task has what is to be read. */
+static __always_inline int follow_begin(hook_context *context, struct task *task, const struct hf_splice *splice,
+					const struct hf_reader *reader)
+{
+	struct message *message = message_get();
+	const struct packet *packet = &task->packet;
+
+	if (!message)
+		return drop(HF_REASON_state_missing);
+	task->reader = *reader;
+	task->read_next = reader->next;
+	task->sequence = follow_sequence(context, packet);
+	task->at = reader->next - task->sequence;
+	task->requested = splice->requested;
+	task->answered = splice->answered;
+	task->methods = splice->methods;
+	task->looks = 0;
+	task->wanted = 0;
+	if ((__s32)task->at < 0)
+		return drop(HF_REASON_stream_gap);
+	/* Another packet was faster. */
+	if (task->at >= packet->payload_length)
+		return CONTINUE;
+	if (!follow_load(context, packet, message, 0, 0))
+		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : drop(HF_REASON_malformed);
+	if (!follow_checksum_is_right(context, packet, message))
+		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : HOOK_DROP; /* counted there */
+	task->reading = true;
+	task->loaded = !task->at;
+	return CONTINUE;
+}
+
+/*
+ * Loads what comes next, and walks along a body. CONTINUE: a head is to be parsed, it
+ * is in the message. HAND_OVER: go on with task->stage.
+ */
+static __noinline int follow_step(hook_context *context, struct task *task, __u32 id, __u32 run)
+{
+	struct message *message = message_get();
+	__u32 length = task->packet.payload_length, walked;
+
+	if (!message)
+		return drop(HF_REASON_state_missing);
+	task->stage = HF_STAGE_FORWARD;
+	if (task->at >= length)
+		return HAND_OVER;
+	if (task->reader.state != HF_READER_HEAD) {
+		if (!task->loaded && !follow_load(context, &task->packet, message, task->at, 0))
+			return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : drop(HF_REASON_malformed);
+		task->loaded = false;
+		walked = reader_walk(message, &task->reader, 0, message->available);
+		task->at += walked;
+		if (task->reader.state == HF_READER_HEAD) {
+			task->reader.head = task->sequence + task->at;
+			task->reader.parsed = 0;
+		}
+		if (task->at >= length || task->reader.state == HF_READER_BROKEN)
+			return HAND_OVER;
+		task->stage = run == HF_EARLY_REQUEST ? HF_STAGE_REQUEST : HF_STAGE_ANSWER;
+		return HAND_OVER;
+	}
+	task->stored = task->sequence + task->at - task->reader.head;
+	if (task->stored && HOOK_HAS_LOWER_HOOK)
+		return HOOK_PASS;
+	if (task->stored && early_load(message, id, run, 0, task->stored))
+		return drop(HF_REASON_stream_gap);
+	if (!(task->loaded && !task->stored) && !follow_load(context, &task->packet, message, task->at, task->stored))
+		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : drop(HF_REASON_stream_gap);
+	task->loaded = false;
+	message->length = message->available + 1;
+	message->resume = task->reader.parsed;
+	message->begun = task->reader.parsed > 0;
+	message->answer = false;
+	message->keys.count = 0;
+	message->keys.replace = 0;
+	message->keys.pad = 0;
+	return CONTINUE;
+}
+
+/* The segment was read. False: another packet of its direction was faster, with the same bytes. */
+static __always_inline bool follow_commit(struct task *task, struct hf_splice *splice, bool reply)
+{
+	struct hf_reader *reader = reply ? &splice->answers : &splice->requests;
+
+	task->reading = false;
+	if (task->read_next - task->sequence >= task->packet.payload_length)
+		return true; /* nothing of it is new */
+	if (reader->next != task->read_next)
+		return reader->state == HF_READER_OFF;
+	if (task->reader.state == HF_READER_BROKEN || task->reader.state == HF_READER_OFF) {
+		if (task->reader.state == HF_READER_BROKEN)
+			reason_count(HF_REASON_stream_unframed);
+		reader_give_up(splice);
+		return true;
+	}
+	task->reader.next = task->sequence + task->packet.payload_length;
+	*reader = task->reader;
+	if (reply) {
+		splice->answered = task->answered;
+	} else {
+		splice->methods = task->methods;
+		splice->requested = task->requested;
+		splice->held_since = 0;
+	}
+	return true;
+}
+
+/* The head is not all here: it is kept, and goes on its way. CONTINUE, or the packet is TC's. */
+static __noinline int follow_keep(struct task *task, struct hf_splice *splice, __u32 run)
+{
+	__u32 zero = 0, available;
+	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
+	struct message *message = message_get();
+
+	if (HOOK_HAS_LOWER_HOOK)
+		return HOOK_PASS;
+	if (!limits || !message)
+		return drop(HF_REASON_state_missing);
+	available = message->available;
+	if (available >= limits->max_head || early_store(splice->id, run, 0, task->stored, available)) {
+		if (available >= limits->max_head)
+			reason_count(HF_REASON_head_over_limit);
+		task->reader.state = HF_READER_OFF;
+		return CONTINUE;
+	}
+	if (!task->stored)
+		splice->read_since = clock_now();
+	task->reader.parsed = message->resume;
+	task->at = task->packet.payload_length;
+	return CONTINUE;
+}
+
+/* HAND_OVER: the program goes on with task->stage. */
+static __always_inline int follow_request(hook_context *context, struct task *task)
+{
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	struct hf_connection *connection;
+	struct hf_splice *splice = follow_splice(task, &connection);
+	int verdict;
+
+	if (!splice || !settings || !settings->parser)
+		return drop(HF_REASON_splice_half);
+	if (!task->reading) {
+		verdict = follow_begin(context, task, splice, &splice->requests);
+		if (verdict != CONTINUE)
+			return verdict;
+	}
+	verdict = follow_step(context, task, splice->id, HF_EARLY_REQUEST);
+	if (verdict != CONTINUE)
+		return verdict;
+	task->stage = settings->parser;
+	task->next = HF_STAGE_FOLLOWED;
+	return HAND_OVER;
+}
+
+/*
+ * Who is to have a request. 0: it stays where it is. A key that nobody knows goes to
+ * the method's choice, as on a connection of its own.
+ */
+static __noinline __u32 follow_choose(struct task *task, struct message *message, __u32 present, __u32 now)
+{
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	const struct hf_rule *rule = task_rule(task);
+	struct message_query query = {};
+	__u32 member;
+
+	message_count_outcome(task->outcome);
+	if (task->outcome != HF_PARSER_KEYS || !settings || !rule)
+		return 0;
+	task->beyond = false;
+	if (rule->flags & HF_RULE_STATELESS) {
+		member = select_by_hash(settings->pool, *(const __u64 *)message->keys.keys[0]);
+		message->keys.count = 0;
+		return member;
+	}
+	query.session.pool = settings->pool;
+	query.session.timeout = rule->timeout;
+	query.session.now = now;
+	query.keys = &message->keys;
+	query.keys->scope = session_scope(settings, task->virtual_server, rule);
+	query.virtual_server = task->virtual_server;
+	query.unlimited = true;
+	member = message_find(&query, &task->packet);
+	task->beyond = member;
+	if (!member && settings->method == HF_METHOD_SOURCE_HASH)
+		member = select_by_hash(settings->pool, source_address_hash(&task->packet.flow, false));
+	else if (!member)
+		member = select_by_turn(settings->pool);
+	if (!member || member == present) {
+		query.proved = true;
+		message_record(&query, present);
+	}
+	return member;
+}
+
+/* The head is the present member's: on behind it. HAND_OVER: task->stage. */
+static __always_inline int follow_stay(struct task *task, struct hf_splice *splice, const struct message *message)
+{
+	__u32 shift = 2 * (task->requested & 15);
+
+	if (task->stored)
+		early_delete(splice->id, HF_EARLY_REQUEST);
+	task->methods = (task->methods & ~(3U << shift)) | (message->method & 3U) << shift;
+	task->requested++;
+	task->at += message->head - task->stored;
+	reader_begin_body(&task->reader, message);
+	task->reader.head = task->sequence + task->at;
+	/* More are on their way than are remembered. */
+	if ((__u16)(task->requested - splice->answered) > 15 && task->reader.state != HF_READER_OFF) {
+		reason_count(HF_REASON_stream_unframed);
+		task->reader.state = HF_READER_OFF;
+	}
+	task->stage = task->at < task->packet.payload_length && task->reader.state != HF_READER_OFF ? HF_STAGE_REQUEST
+												    : HF_STAGE_FORWARD;
+	return HAND_OVER;
+}
+
+/* A request's head was parsed. */
+static __always_inline int followed(hook_context *context, struct task *task)
+{
+	struct message *message = message_get();
+	struct hf_connection *connection;
+	struct hf_splice *splice = follow_splice(task, &connection);
+	int verdict;
+
+	if (!splice || !message)
+		return drop(HF_REASON_splice_half);
+	task->stage = HF_STAGE_FORWARD;
+	if (task->outcome == HF_PARSER_MORE) {
+		verdict = follow_keep(task, splice, HF_EARLY_REQUEST);
+		return verdict == CONTINUE ? HAND_OVER : verdict;
+	}
+	if (!message->head) {
+		message_count_outcome(task->outcome);
+		task->reader.state = HF_READER_OFF;
+		return HAND_OVER;
+	}
+	task->looks++;
+	task->wanted = follow_choose(task, message, connection->member, clock_now());
+	if ((!task->wanted || task->wanted == connection->member || message->framing == HTTP_UNFRAMED) &&
+	    task->looks <= FOLLOW_MOST_LOOKS)
+		return follow_stay(task, splice, message);
+	if (HOOK_HAS_LOWER_HOOK)
+		return HOOK_PASS;
+	task->stage = HF_STAGE_REBIND;
+	return HAND_OVER;
+}
+
+/* What a member's message says of its keys: they are its own. */
+static __noinline void follow_learn(const struct task *task, struct message *message, __u32 member, __u32 now)
+{
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	const struct hf_rule *rule = task_rule(task);
+	struct message_query query = {};
+
+	if (!settings || !rule)
+		return;
+	query.session.pool = settings->pool;
+	query.session.timeout = rule->timeout;
+	query.session.now = now;
+	query.keys = &message->keys;
+	query.keys->scope = session_scope(settings, task->virtual_server, rule);
+	query.keys->replace = true;
+	query.virtual_server = task->virtual_server;
+	query.proved = true;
+	reason_count(HF_REASON_key_learnt);
+	message_record(&query, member);
+}
+
+/* A final response's head: it answers a request. */
+static __always_inline void follow_answered(struct task *task, const struct hf_splice *splice,
+					    const struct message *message)
+{
+	if (message->framing == HTTP_INTERIM)
+		return;
+	task->answered++;
+	if ((__s16)(splice->requested - task->answered) >= 0 || task->reader.state == HF_READER_OFF)
+		return;
+	/* Nobody has asked. */
+	reason_count(HF_REASON_stream_unframed);
+	task->reader.state = HF_READER_OFF;
+}
+
+/* Likewise, a member's segment; `http`: or else TLS. */
+static __always_inline int follow_answer(hook_context *context, struct task *task)
+{
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	const struct hf_rule *rule = task_rule(task);
+	struct message *message = message_get();
+	struct hf_connection *connection;
+	struct hf_splice *splice = follow_splice(task, &connection);
+	bool http;
+	int verdict;
+
+	if (!splice || !settings || !message || !rule)
+		return drop(HF_REASON_splice_half);
+	http = settings->flags & HF_SERVER_FOLLOWS;
+	if (!task->reading) {
+		verdict = follow_begin(context, task, splice, &splice->answers);
+		if (verdict != CONTINUE)
+			return verdict;
+	}
+	verdict = follow_step(context, task, splice->id, HF_EARLY_ANSWER);
+	if (verdict != CONTINUE)
+		return verdict;
+	task->looks++;
+	message->method = task->methods >> 2 * (task->answered & 15) & 3;
+	task->outcome = http ? http_answer_parse(message, rule) : ssl_session_id_answer_parse(message, rule);
+	task->stage = HF_STAGE_FORWARD;
+	if (task->outcome == HF_PARSER_MORE) {
+		verdict = follow_keep(task, splice, HF_EARLY_ANSWER);
+		return verdict == CONTINUE ? HAND_OVER : verdict;
+	}
+	if (message->keys.count)
+		follow_learn(task, message, connection->member, clock_now());
+	if (task->stored)
+		early_delete(splice->id, HF_EARLY_ANSWER);
+	if (!http || !message->head || task->looks > FOLLOW_MOST_LOOKS) {
+		if (http)
+			reason_count(HF_REASON_stream_unframed);
+		task->reader.state = HF_READER_OFF;
+		return HAND_OVER;
+	}
+	task->at += message->head - task->stored;
+	reader_begin_body(&task->reader, message);
+	task->reader.head = task->sequence + task->at;
+	follow_answered(task, splice, message);
+	if (task->reader.state == HF_READER_REST)
+		task->at = task->packet.payload_length;
+	if (task->at < task->packet.payload_length && task->reader.state != HF_READER_OFF)
+		task->stage = HF_STAGE_ANSWER;
+	return HAND_OVER;
+}
+
+/* Of a client's early data, which its member is about to get: requests from its second one on are looked at. */
+static __noinline void follow_bound(struct hf_splice *splice, struct message *message, int outcome)
+{
+	__u32 stored = splice->client_next - splice->client_first, end;
+	struct hf_reader *reader = &splice->requests;
+
+	__builtin_memset(reader, 0, sizeof(*reader));
+	reader->next = reader->head = splice->client_next;
+	if (!stored) {
+		/* It may still ask. */
+		reader->state = HF_READER_HEAD;
+		return;
+	}
+	if (!message->head)
+		return;
+	splice->methods = (splice->methods & ~(3U << 2 * (splice->requested & 15))) |
+			  (message->method & 3U) << 2 * (splice->requested & 15);
+	splice->requested++;
+	if (!reader_begin_body(reader, message))
+		return;
+	end = message->head;
+	if (end < stored && reader->state != HF_READER_HEAD)
+		end = reader_walk(message, reader, end, stored);
+	if (reader->state == HF_READER_BROKEN) {
+		reason_count(HF_REASON_stream_unframed);
+		reader->state = HF_READER_OFF;
+		return;
+	}
+	if (end < stored) {
+		/* Another request is behind: the client sends it again, unless it was told that it is here. */
+		if (splice->flags & HF_SPLICE_ACKNOWLEDGED &&
+		    (__s32)(splice->acknowledged - splice->client_first - end) > 0) {
+			reason_count(HF_REASON_stream_unframed);
+			reader->state = HF_READER_OFF;
+			return;
+		}
+		splice->client_next = splice->client_first + end;
+		splice->flags &= ~HF_SPLICE_CLIENT_FIN;
+	}
+	reader->next = reader->head = splice->client_next;
+}

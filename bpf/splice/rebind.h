@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Rebinding, on TC: a request on a bound connection belongs to another member. What is
+ * there of it becomes early data, and the connection is bound as it was the first
+ * time, from the request's first byte on. The old member is reset.
+ *
+ * Nothing may be on its way: all earlier requests are answered, the client has
+ * acknowledged all of the answers, and the member all of the requests. Until then the
+ * request is held: it is dropped, and its client sends it again. Not without a limit.
+ */
+#pragma once
+
+#include "bind.h"
+#include "translate.h"
+
+/* May the connection leave its member now? 0: not yet; -1: it never may. */
+static __always_inline int rebind_may(const struct hf_splice *splice, const struct hf_connection *forward,
+				      const struct task *task, const struct tcp_seen *seen)
+{
+	if (splice->answers.state == HF_READER_OFF || splice->answers.state == HF_READER_REST ||
+	    forward->flags & (HF_CONNECTION_CLIENT_FIN | HF_CONNECTION_MEMBER_FIN))
+		return -1;
+	return splice->state == HF_SPLICE_BOUND && splice->requested == splice->answered && !splice->pieces &&
+	       splice->answers.state == HF_READER_HEAD && splice->answers.next == splice->answers.head &&
+	       seen->acknowledgement - splice->shift == splice->answers.next;
+}
+
+/* The request waits. CONTINUE: it has waited for long enough. */
+static __always_inline int rebind_hold(struct hf_splice *splice, __u32 now)
+{
+	__u32 zero = 0;
+	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
+
+	if (!splice->held_since)
+		splice->held_since = now | 1;
+	if (limits && (__s32)(now - splice->held_since) > (__s32)limits->timeout)
+		return CONTINUE;
+	return drop(HF_REASON_request_held);
+}
+
+/* Likewise; then it goes where its connection is, and stays there. HAND_OVER: task->stage. */
+static __noinline int rebind_wait(struct task *task, struct hf_splice *splice, int may, __u32 now)
+{
+	if (!may && rebind_hold(splice, now) != CONTINUE)
+		return HOOK_DROP; /* counted there */
+	reason_count(HF_REASON_request_given_up);
+	task->reader.state = HF_READER_OFF;
+	task->stage = HF_STAGE_FORWARD;
+	return HAND_OVER;
+}
+
+/*
+ * What lies in front of the request in its segment goes to the present member, the rest
+ * is held. A segment that is too long for that (GRO) is held whole: it comes again in
+ * smaller ones.
+ */
+static __noinline int rebind_cut(hook_context *context, struct task *task, struct hf_splice *splice)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	struct message *message = message_get();
+	struct packet *packet = &task->packet;
+	struct segment *segment;
+	__u32 length = task->at;
+
+	if (!workplace || !message)
+		return drop(HF_REASON_state_missing);
+	if (length + 12 > bind_room(packet, &task->connection) || !follow_load(context, packet, message, 0, 0))
+		return drop(HF_REASON_request_held);
+	segment = &workplace->segment;
+	segment_begin(segment, TCP_ACK, task->sequence,
+		      translate_acknowledgement(splice, workplace->seen.acknowledgement),
+		      translate_window(splice, workplace->seen.window, false));
+	if (workplace->seen.timestamps_at)
+		segment_add_timestamps(segment, workplace->seen.timestamp,
+				       translate_echo(splice, workplace->seen.timestamp_echo));
+	segment->payload_length = length;
+	bind_address(segment, splice, &task->connection);
+	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	early_end(message, 0, length);
+	segment->payload_sum = early_sum(message, 0, length);
+	if (segment_write(context, packet, segment) ||
+	    packet_store(context, segment_frame_length(segment, packet) - length, message->bytes,
+			 below(length - 1, HF_MESSAGE_BYTES) + 1))
+		return drop(HF_REASON_packet_resize);
+	reason_count(HF_REASON_request_held);
+	splice->requests = task->reader;
+	splice->requests.next = task->sequence + length;
+	splice->methods = task->methods;
+	splice->requested = task->requested;
+	return bind_send(context, packet, &task->connection, false);
+}
+
+/* The packet becomes the RST for the old member, whose copy leaves, and then a SYN. */
+static __noinline int rebind_connect(hook_context *context, struct task *task, struct hf_splice *splice,
+				     __u32 forwarded)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	struct packet *packet = &task->packet;
+	struct segment *segment;
+
+	if (!workplace)
+		return drop(HF_REASON_state_missing);
+	segment = &workplace->segment;
+	segment_begin(segment, TCP_RST, forwarded, 0, 0);
+	bind_address(segment, splice, &task->left);
+	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
+	if (segment_write(context, packet, segment))
+		return drop(HF_REASON_packet_resize);
+	bind_send(context, packet, &task->left, true);
+	return bind_connect(context, packet, splice, &task->connection, false);
+}
+
+/* Has the splice's lock. HAND_OVER: it stays. */
+static __noinline int rebind_locked(hook_context *context, struct task *task, struct hf_splice *splice,
+				    const struct hf_connection *forward)
+{
+	struct decision decision = {.virtual_server = task->virtual_server, .beyond = task->beyond};
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	__u32 now = clock_now(), forwarded, available, first, next;
+	struct message *message = message_get();
+	int may;
+
+	if (!workplace || !message)
+		return drop(HF_REASON_state_missing);
+	task->connection = *forward;
+	may = rebind_may(splice, forward, task, &workplace->seen);
+	/* In front of it there are bytes of an earlier request. */
+	if (!task->stored && (__s32)(task->sequence + task->at - task->read_next) > 0)
+		return rebind_cut(context, task, splice);
+	if (may <= 0)
+		return rebind_wait(task, splice, may, now);
+	available = message->available;
+	forwarded = task->reader.head + task->stored;
+	first = splice->client_first;
+	next = splice->client_next;
+	splice->client_first = task->reader.head;
+	splice->client_next = task->reader.head + available;
+	if (early_store(splice->id, 0, 0, 0, available))
+		goto stay;
+	decision.member = task->wanted;
+	task->left = *forward;
+	splice->flags &= ~(HF_SPLICE_ACKNOWLEDGED | HF_SPLICE_UNSCALE);
+	if (bind_member(task, message, splice, &decision, now) != CONTINUE)
+		goto stay;
+	bind_leave(&task->packet, &task->left, now);
+	splice->rebinds++;
+	splice->held_since = 0;
+	splice->tries = splice->refused = splice->strays = 0;
+	splice->server_first = workplace->seen.acknowledgement;
+	opening_note(&task->packet, &workplace->seen, splice, context);
+	if (task->stored) {
+		/* What the old member has acknowledged its client does not send again: it is ours to deliver. */
+		splice->flags |= HF_SPLICE_ACKNOWLEDGED;
+		splice->acknowledged = forwarded;
+		early_delete(splice->id, HF_EARLY_REQUEST);
+	}
+	follow_bound(splice, message, HF_PARSER_NONE);
+	reason_count(HF_REASON_request_moved);
+	return rebind_connect(context, task, splice, forwarded);
+stay:
+	/* No room, no place: its client tries again. */
+	splice_release_early(splice->id);
+	splice->client_first = first;
+	splice->client_next = next;
+	return rebind_wait(task, splice, 0, now);
+}
+
+static __always_inline int rebind(hook_context *context, struct task *task)
+{
+	struct tcp_workplace *workplace = tcp_workplace_get();
+	struct hf_connection *forward;
+	struct hf_splice *splice = follow_splice(task, &forward);
+	__u32 id;
+	int verdict;
+
+	if (!splice || !workplace)
+		return drop(HF_REASON_splice_half);
+	if (tcp_load(context, &task->packet, &workplace->seen))
+		return drop(HF_REASON_malformed);
+	if (!splice_lock(splice))
+		return HOOK_DROP; /* counted there */
+	id = splice->id;
+	verdict = rebind_locked(context, task, splice, forward);
+	splice_unlock(splice, id);
+	return verdict;
+}
