@@ -7,7 +7,6 @@
 #include "packet_skb.h"
 
 #include "embryo.h"
-#include "splice/reader.h"
 
 /* What the last walk over the connections found. */
 struct {

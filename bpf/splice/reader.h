@@ -170,14 +170,3 @@ static __always_inline bool reader_passes(struct hf_reader *reader, __u32 sequen
 	}
 	return true;
 }
-
-/* Nothing is read of this connection any more, in either direction: it keeps its member. */
-static __always_inline void reader_give_up(struct hf_splice *splice)
-{
-	if (splice->requests.state == HF_READER_HEAD)
-		early_delete(splice->id, HF_EARLY_REQUEST);
-	if (splice->answers.state == HF_READER_HEAD)
-		early_delete(splice->id, HF_EARLY_ANSWER);
-	splice->requests.state = splice->answers.state = HF_READER_OFF;
-	splice->held_since = 0;
-}

@@ -159,6 +159,17 @@ __noinline int early_delete(__u32 id, __u32 run)
 	return 0;
 }
 
+/* Nothing is read of this connection any more, in either direction: it keeps its member. */
+static __always_inline void reader_give_up(struct hf_splice *splice)
+{
+	if (splice->requests.state == HF_READER_HEAD)
+		early_delete(splice->id, HF_EARLY_REQUEST);
+	if (splice->answers.state == HF_READER_HEAD)
+		early_delete(splice->id, HF_EARLY_ANSWER);
+	splice->requests.state = splice->answers.state = HF_READER_OFF;
+	splice->held_since = 0;
+}
+
 #define SPLICE_MOST_PIECES (HF_MESSAGE_BYTES / HF_PIECE_SHORTEST + 2)
 
 /*
