@@ -2,7 +2,7 @@
 /*
  * The session cookies of known frameworks, of which a head may have several: each
  * that is there is a key, in the order of HF_COOKIE_*. Of two with one name the first
- * that has a value counts.
+ * that has a value counts; in a response, which sets them, the last.
  */
 #pragma once
 
@@ -57,7 +57,9 @@ static __always_inline int cookies_which(const struct message *message, __u32 at
 /* [at, end) is the value of the known cookie `number`. Global: verified once. */
 __noinline int cookies_value(struct message *message, __u32 number, __u32 at, __u32 end)
 {
-	if (!message || number >= COOKIES_KNOWN || message->places[HTTP_VALUES + 2 * number + 1])
+	if (!message || number >= COOKIES_KNOWN)
+		return 0;
+	if (message->places[HTTP_VALUES + 2 * number + 1] && !(message->places[HTTP_SEEN] & HTTP_SAYS_ANSWER))
 		return 0;
 	http_trim(message, at, end);
 	at = message->places[HTTP_VALUE];

@@ -281,12 +281,17 @@ static __always_inline long http_line(struct http_scan *scan, bool answer)
 		return 1;
 	}
 	http_note_line(message, at, end);
-	if (scan->rule->cookies || message->places[HTTP_FOUND] != HF_PARSER_KEYS) {
+	if (scan->rule->cookies || answer || message->places[HTTP_FOUND] != HF_PARSER_KEYS) {
 		int found = answer ? http_response_header(message, scan->rule, at, end)
 				   : http_request_header(message, scan->rule, at, end);
 
 		if (found == HF_PARSER_KEYS)
 			message->places[HTTP_FOUND] = found;
+		/* Of what a response sets the last counts (RFC 6265, 5.3). */
+		if (message->keys.count > 1) {
+			__builtin_memcpy(message->keys.keys[0], message->keys.keys[1], 16);
+			message->keys.count = 1;
+		}
 	}
 	message->places[HTTP_LINE] = end + 1;
 	return 0;
@@ -342,6 +347,7 @@ static __always_inline int http_answer_parse(struct message *message, const stru
 
 	message->keys.kind = HF_SESSION_COOKIE;
 	http_head_begin(message);
+	message->places[HTTP_SEEN] = HTTP_SAYS_ANSWER;
 	if (message->begun && !http_ends(message, message->resume))
 		return http_more(message, message->places[HTTP_LINE]);
 	cookies_begin(message);

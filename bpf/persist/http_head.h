@@ -49,7 +49,7 @@ enum {
 	HTTP_VALUES,  /* of known cookies: begin and end of each */
 };
 
-enum { HTTP_SAYS_LENGTH = 1, HTTP_SAYS_CHUNKED = 2, HTTP_SAYS_NONSENSE = 4, HTTP_SAYS_1_0 = 8 };
+enum { HTTP_SAYS_LENGTH = 1, HTTP_SAYS_CHUNKED = 2, HTTP_SAYS_NONSENSE = 4, HTTP_SAYS_1_0 = 8, HTTP_SAYS_ANSWER = 16 };
 
 struct http_scan {
 	struct message *message;

@@ -351,13 +351,13 @@ static __noinline int bind_elsewhere(hook_context *context, struct task *task, s
 		return CONTINUE;
 	task->left = task->connection;
 	bind_take_keys(&task->packet, &task->left, message);
-	bind_leave(&task->packet, &task->left, now);
 	verdict = bind_member(task, message, splice, &decision, now);
 	if (verdict != CONTINUE) {
 		task->connection = task->left;
-		task->connection.flags &= ~HF_CONNECTION_COUNTED;
+		splice->member = task->left.member;
 		return CONTINUE;
 	}
+	bind_leave(&task->packet, &task->left, now);
 	splice->refused++;
 	splice->tries = splice->strays = 0;
 	reason_count(HF_REASON_member_replaced);
@@ -412,8 +412,11 @@ static __always_inline int bind(hook_context *context, struct task *task)
 
 	if (connection && connection->flags & HF_CONNECTION_SPLICED)
 		splice = splice_get(connection->splice);
-	if (!splice || !message)
+	if (!splice || !message) {
+		if (splice)
+			splice_unlock(splice, splice->id);
 		return drop(HF_REASON_state_missing);
+	}
 	id = splice->id;
 	verdict = HAND_OVER;
 	if (splice->state == HF_SPLICE_CONNECTING) {

@@ -61,16 +61,20 @@ static __noinline bool early_store_piece(const struct message *message, struct h
 		reason_count(HF_REASON_early_client_full);
 		return false;
 	}
-	if (bpf_map_update_elem(&early_data, &key, message->bytes + below(at, HF_MESSAGE_BYTES), BPF_ANY)) {
+	if (fresh &&
+	    !bpf_map_update_elem(&early_data, &key, message->bytes + below(at, HF_MESSAGE_BYTES), BPF_NOEXIST)) {
+		early_pieces_add(1);
+		if (charge)
+			__sync_fetch_and_add(&splice->charged, HF_PIECE_BYTES);
+	} else {
+		/* It is there already. */
 		if (charge)
 			share_give_back(&splice->client, HF_PIECE_BYTES);
-		reason_count(HF_REASON_early_full);
-		return false;
+		if (bpf_map_update_elem(&early_data, &key, message->bytes + below(at, HF_MESSAGE_BYTES), BPF_EXIST)) {
+			reason_count(HF_REASON_early_full);
+			return false;
+		}
 	}
-	if (fresh)
-		early_pieces_add(1);
-	if (charge)
-		splice->charged += HF_PIECE_BYTES;
 	if (fresh && number < HF_EARLY_REQUEST)
 		splice->pieces = number + 1;
 	return true;

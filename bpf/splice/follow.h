@@ -19,7 +19,7 @@
 #include "reader.h"
 
 /* Looks into one segment: tail calls are counted by the kernel. */
-#define FOLLOW_MOST_LOOKS 8
+#define FOLLOW_MOST_LOOKS 6
 
 static __always_inline struct hf_splice *follow_splice(const struct task *task, struct hf_connection **connection)
 {
@@ -96,8 +96,9 @@ static __always_inline int follow_begin(hook_context *context, struct task *task
 	task->methods = splice->methods;
 	task->looks = 0;
 	task->wanted = 0;
+	/* What is missing may be on its way to TC, where the kernel puts segments together. */
 	if ((__s32)task->at < 0)
-		return drop(HF_REASON_stream_gap);
+		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : drop(HF_REASON_stream_gap);
 	/* Another packet was faster. */
 	if (task->at >= packet->payload_length)
 		return CONTINUE;
@@ -142,8 +143,10 @@ static __noinline int follow_step(hook_context *context, struct task *task, __u3
 	task->stored = task->sequence + task->at - task->reader.head;
 	if (task->stored && HOOK_HAS_LOWER_HOOK)
 		return HOOK_PASS;
-	if (task->stored && early_load(message, id, run, 0, task->stored))
-		return drop(HF_REASON_stream_gap);
+	if (task->stored && early_load(message, id, run, 0, task->stored)) {
+		task->reader.state = HF_READER_BROKEN;
+		return HAND_OVER;
+	}
 	if (!(task->loaded && !task->stored) && !follow_load(context, &task->packet, message, task->at, task->stored))
 		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : drop(HF_REASON_stream_gap);
 	task->loaded = false;
@@ -151,10 +154,27 @@ static __noinline int follow_step(hook_context *context, struct task *task, __u3
 	message->resume = task->reader.parsed;
 	message->begun = task->reader.parsed > 0;
 	message->answer = false;
+	message->head = 0;
+	message->framing = HTTP_UNFRAMED;
 	message->keys.count = 0;
 	message->keys.replace = 0;
 	message->keys.pad = 0;
 	return CONTINUE;
+}
+
+static __always_inline bool follow_keeps(const struct hf_reader *reader)
+{
+	return reader->state == HF_READER_HEAD && reader->next != reader->head;
+}
+
+/* The reader is moved. What was kept of a head that is read by now goes; follow_keep() has seen to the next one's. */
+static __always_inline void follow_move(struct hf_splice *splice, const struct task *task, bool reply)
+{
+	struct hf_reader *reader = reply ? &splice->answers : &splice->requests;
+
+	if (follow_keeps(reader) && !follow_keeps(&task->reader))
+		early_delete(splice->id, reply ? HF_EARLY_ANSWER : HF_EARLY_REQUEST);
+	*reader = task->reader;
 }
 
 /* The segment was read. False: another packet of its direction was faster, with the same bytes. */
@@ -163,10 +183,12 @@ static __always_inline bool follow_commit(struct task *task, struct hf_splice *s
 	struct hf_reader *reader = reply ? &splice->answers : &splice->requests;
 
 	task->reading = false;
+	if (reader->state == HF_READER_OFF)
+		return true;
 	if (task->read_next - task->sequence >= task->packet.payload_length)
 		return true; /* nothing of it is new */
 	if (reader->next != task->read_next)
-		return reader->state == HF_READER_OFF;
+		return false;
 	if (task->reader.state == HF_READER_BROKEN || task->reader.state == HF_READER_OFF) {
 		if (task->reader.state == HF_READER_BROKEN)
 			reason_count(HF_REASON_stream_unframed);
@@ -174,7 +196,7 @@ static __always_inline bool follow_commit(struct task *task, struct hf_splice *s
 		return true;
 	}
 	task->reader.next = task->sequence + task->packet.payload_length;
-	*reader = task->reader;
+	follow_move(splice, task, reply);
 	if (reply) {
 		splice->answered = task->answered;
 	} else {
@@ -197,6 +219,9 @@ static __noinline int follow_keep(struct task *task, struct hf_splice *splice, _
 	if (!limits || !message)
 		return drop(HF_REASON_state_missing);
 	available = message->available;
+	/* Of the head before there may be something, too. */
+	if (!task->stored && follow_keeps(run == HF_EARLY_ANSWER ? &splice->answers : &splice->requests))
+		early_delete(splice->id, run);
 	if (available >= limits->max_head || early_store(splice->id, run, 0, task->stored, available)) {
 		if (available >= limits->max_head)
 			reason_count(HF_REASON_head_over_limit);
@@ -218,8 +243,14 @@ static __always_inline int follow_request(hook_context *context, struct task *ta
 	struct hf_splice *splice = follow_splice(task, &connection);
 	int verdict;
 
-	if (!splice || !settings || !settings->parser)
+	if (!splice || !settings)
 		return drop(HF_REASON_splice_half);
+	if (!(settings->flags & HF_SERVER_FOLLOWS)) {
+		/* The rule is another one by now. */
+		reader_give_up(splice);
+		task->stage = HF_STAGE_FORWARD;
+		return HAND_OVER;
+	}
 	if (!task->reading) {
 		verdict = follow_begin(context, task, splice, &splice->requests);
 		if (verdict != CONTINUE)
@@ -266,11 +297,11 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 		member = select_by_hash(settings->pool, source_address_hash(&task->packet.flow, false));
 	else if (!member)
 		member = select_by_turn(settings->pool);
-	if (!member || member == present) {
-		query.proved = true;
-		message_record(&query, present);
-	}
-	return member;
+	if (!member)
+		return 0;
+	/* For another member it is a proposal, until that has accepted: whoever looks again finds it. */
+	query.proved = member == present;
+	return message_record(&query, member);
 }
 
 /* The head is the present member's: on behind it. HAND_OVER: task->stage. */
@@ -278,8 +309,6 @@ static __always_inline int follow_stay(struct task *task, struct hf_splice *spli
 {
 	__u32 shift = 2 * (task->requested & 15);
 
-	if (task->stored)
-		early_delete(splice->id, HF_EARLY_REQUEST);
 	task->methods = (task->methods & ~(3U << shift)) | (message->method & 3U) << shift;
 	task->requested++;
 	task->at += message->head - task->stored;
@@ -374,6 +403,11 @@ static __always_inline int follow_answer(hook_context *context, struct task *tas
 
 	if (!splice || !settings || !message || !rule)
 		return drop(HF_REASON_splice_half);
+	if (!(settings->flags & (HF_SERVER_FOLLOWS | HF_SERVER_LEARNS))) {
+		reader_give_up(splice);
+		task->stage = HF_STAGE_FORWARD;
+		return HAND_OVER;
+	}
 	http = settings->flags & HF_SERVER_FOLLOWS;
 	if (!task->reading) {
 		verdict = follow_begin(context, task, splice, &splice->answers);
@@ -393,8 +427,6 @@ static __always_inline int follow_answer(hook_context *context, struct task *tas
 	}
 	if (message->keys.count)
 		follow_learn(task, message, connection->member, clock_now());
-	if (task->stored)
-		early_delete(splice->id, HF_EARLY_ANSWER);
 	if (!http || !message->head || task->looks > FOLLOW_MOST_LOOKS) {
 		if (http)
 			reason_count(HF_REASON_stream_unframed);

@@ -38,11 +38,9 @@ static __always_inline int rebind_hold(struct hf_splice *splice, __u32 now)
 	return drop(HF_REASON_request_held);
 }
 
-/* Likewise; then it goes where its connection is, and stays there. HAND_OVER: task->stage. */
-static __noinline int rebind_wait(struct task *task, struct hf_splice *splice, int may, __u32 now)
+/* The request goes where its connection is, which stays there. HAND_OVER: task->stage. */
+static __noinline int rebind_give_up(struct task *task)
 {
-	if (!may && rebind_hold(splice, now) != CONTINUE)
-		return HOOK_DROP; /* counted there */
 	reason_count(HF_REASON_request_given_up);
 	task->reader.state = HF_READER_OFF;
 	task->stage = HF_STAGE_FORWARD;
@@ -50,11 +48,11 @@ static __noinline int rebind_wait(struct task *task, struct hf_splice *splice, i
 }
 
 /*
- * What lies in front of the request in its segment goes to the present member, the rest
- * is held. A segment that is too long for that (GRO) is held whole: it comes again in
+ * What lies in front of the request in its segment goes to the present member (again, if
+ * it is not `fresh`: it may have been lost), the rest is held. A segment that is too long for that (GRO) is held whole: it comes again in
  * smaller ones.
  */
-static __noinline int rebind_cut(hook_context *context, struct task *task, struct hf_splice *splice)
+static __noinline int rebind_cut(hook_context *context, struct task *task, struct hf_splice *splice, bool fresh)
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
 	struct message *message = message_get();
@@ -82,11 +80,13 @@ static __noinline int rebind_cut(hook_context *context, struct task *task, struc
 	    packet_store(context, segment_frame_length(segment, packet) - length, message->bytes,
 			 below(length - 1, HF_MESSAGE_BYTES) + 1))
 		return drop(HF_REASON_packet_resize);
-	reason_count(HF_REASON_request_held);
-	splice->requests = task->reader;
-	splice->requests.next = task->sequence + length;
-	splice->methods = task->methods;
-	splice->requested = task->requested;
+	if (fresh) {
+		reason_count(HF_REASON_request_held);
+		task->reader.next = task->sequence + length;
+		follow_move(splice, task, false);
+		splice->methods = task->methods;
+		splice->requested = task->requested;
+	}
 	return bind_send(context, packet, &task->connection, false);
 }
 
@@ -117,6 +117,7 @@ static __noinline int rebind_locked(hook_context *context, struct task *task, st
 	struct decision decision = {.virtual_server = task->virtual_server, .beyond = task->beyond};
 	struct tcp_workplace *workplace = tcp_workplace_get();
 	__u32 now = clock_now(), forwarded, available, first, next;
+	__u16 flags;
 	struct message *message = message_get();
 	int may;
 
@@ -124,15 +125,18 @@ static __noinline int rebind_locked(hook_context *context, struct task *task, st
 		return drop(HF_REASON_state_missing);
 	task->connection = *forward;
 	may = rebind_may(splice, forward, task, &workplace->seen);
-	/* In front of it there are bytes of an earlier request. */
+	/* In front of it there are bytes of an earlier request, which nobody has had yet. */
 	if (!task->stored && (__s32)(task->sequence + task->at - task->read_next) > 0)
-		return rebind_cut(context, task, splice);
-	if (may <= 0)
-		return rebind_wait(task, splice, may, now);
+		return rebind_cut(context, task, splice, true);
+	if (may < 0 || (!may && rebind_hold(splice, now) == CONTINUE))
+		return rebind_give_up(task);
+	if (!may)
+		return task->at ? rebind_cut(context, task, splice, false) : HOOK_DROP; /* counted there */
 	available = message->available;
 	forwarded = task->reader.head + task->stored;
 	first = splice->client_first;
 	next = splice->client_next;
+	flags = splice->flags;
 	splice->client_first = task->reader.head;
 	splice->client_next = task->reader.head + available;
 	if (early_store(splice->id, 0, 0, 0, available))
@@ -143,7 +147,8 @@ static __noinline int rebind_locked(hook_context *context, struct task *task, st
 	if (bind_member(task, message, splice, &decision, now) != CONTINUE)
 		goto stay;
 	bind_leave(&task->packet, &task->left, now);
-	splice->rebinds++;
+	if (splice->rebinds != 0xffff)
+		splice->rebinds++;
 	splice->held_since = 0;
 	splice->tries = splice->refused = splice->strays = 0;
 	splice->server_first = workplace->seen.acknowledgement;
@@ -162,7 +167,9 @@ stay:
 	splice_release_early(splice->id);
 	splice->client_first = first;
 	splice->client_next = next;
-	return rebind_wait(task, splice, 0, now);
+	splice->flags = flags;
+	splice->member = forward->member;
+	return rebind_hold(splice, now) == CONTINUE ? rebind_give_up(task) : HOOK_DROP; /* counted there */
 }
 
 static __always_inline int rebind(hook_context *context, struct task *task)
@@ -180,6 +187,11 @@ static __always_inline int rebind(hook_context *context, struct task *task)
 	if (!splice_lock(splice))
 		return HOOK_DROP; /* counted there */
 	id = splice->id;
+	/* Another CPU may have been faster. */
+	if (follow_splice(task, &forward) != splice || !forward || splice->state != HF_SPLICE_BOUND) {
+		splice_unlock(splice, id);
+		return drop(HF_REASON_opening_busy);
+	}
 	verdict = rebind_locked(context, task, splice, forward);
 	splice_unlock(splice, id);
 	return verdict;

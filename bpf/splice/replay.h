@@ -352,6 +352,8 @@ static __always_inline int replay(hook_context *context, struct task *task)
 			verdict = replay_from(context, task, splice, at);
 		}
 	}
-	splice_unlock(splice, id);
+	/* Where another member is to be asked, the lock is handed over, too. */
+	if (verdict != HAND_OVER)
+		splice_unlock(splice, id);
 	return verdict;
 }

@@ -167,6 +167,11 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 	sequence = bpf_ntohl(tcp->seq);
 	acknowledgement = bpf_ntohl(tcp->ack_seq);
 	window = bpf_ntohs(tcp->window);
+	/* Of a segment in fragments only the first would be seen. */
+	if (unlikely(packet_is_first_fragment(packet)) && splice->requests.state != HF_READER_OFF) {
+		reason_count(HF_REASON_stream_unframed);
+		reader_give_up(splice);
+	}
 	if (!read && packet->payload_length &&
 	    !reader_passes(reply ? &splice->answers : &splice->requests, sequence, packet->payload_length))
 		return SPLICE_READ;

@@ -131,18 +131,21 @@ struct Values {
 
 constexpr std::string_view known_names[] = {"PHPSESSID", "JSESSIONID", "CFID", "CFTOKEN", "ASP.NET_SessionId"};
 
-void note_cookies(std::string_view list, const Rule &rule, Values &values)
+// Of two with one name the first counts, of what a response sets the `last`.
+void note_cookies(std::string_view list, const Rule &rule, Values &values, bool last)
 {
+	auto note = [last](std::string &value, std::string_view found) {
+		if (value.empty() || (last && !found.empty()))
+			value = found;
+	};
+
 	if (!known_cookies(rule)) {
-		if (values.one.empty())
-			values.one = rule.keyword.empty() ? value_of(list, false)
-							  : value_in_list(list, ';', rule.keyword, true);
+		note(values.one,
+		     rule.keyword.empty() ? value_of(list, false) : value_in_list(list, ';', rule.keyword, true));
 		return;
 	}
-	for (size_t i = 0; i < std::size(known_names); i++) {
-		if (values.known[i].empty())
-			values.known[i] = value_in_list(list, ';', std::string(known_names[i]), true);
-	}
+	for (size_t i = 0; i < std::size(known_names); i++)
+		note(values.known[i], value_in_list(list, ';', std::string(known_names[i]), true));
 }
 
 bool is_cookie_rule(const Rule &rule)
@@ -156,7 +159,7 @@ void note_request_header(std::string_view line, const Rule &rule, Values &values
 	if (rule.type == HF_RULE_HTTP_HEADER_HASH && has_name(line, rule.keyword) && values.one.empty())
 		values.one = value_of(line.substr(rule.keyword.size() + 1), false);
 	if (is_cookie_rule(rule) && has_name(line, "cookie"))
-		note_cookies(line.substr(7), rule, values);
+		note_cookies(line.substr(7), rule, values, false);
 }
 
 void note_response_header(std::string_view line, const Rule &rule, Values &values)
@@ -164,7 +167,7 @@ void note_response_header(std::string_view line, const Rule &rule, Values &value
 	if (!learns(rule.type) || !has_name(line, "set-cookie"))
 		return;
 	line.remove_prefix(11);
-	note_cookies(line.substr(0, line.find(';')), rule, values);
+	note_cookies(line.substr(0, line.find(';')), rule, values, true);
 }
 
 void note_target(std::string_view target, const Rule &rule, Values &values)
