@@ -79,18 +79,21 @@ static __noinline bool follow_load(hook_context *context, const struct packet *p
 }
 
 /* The first look at a segment. CONTINUE: task has what is to be read. */
-static __always_inline int follow_begin(hook_context *context, struct task *task, const struct hf_splice *splice,
-					const struct hf_reader *reader)
+static __always_inline int follow_begin(hook_context *context, struct task *task, struct hf_splice *splice,
+					struct hf_reader *reader)
 {
 	struct message *message = message_get();
 	const struct packet *packet = &task->packet;
 
 	if (!message)
 		return drop(HF_REASON_state_missing);
+	if (!reader_lock(reader))
+		return drop(HF_REASON_opening_busy);
 	task->reader = *reader;
-	task->read_next = reader->next;
+	reader_unlock(reader);
+	task->read_next = task->reader.next;
 	task->sequence = follow_sequence(context, packet);
-	task->at = reader->next - task->sequence;
+	task->at = task->reader.next - task->sequence;
 	task->requested = splice->requested;
 	task->answered = splice->answered;
 	task->methods = splice->methods;
@@ -177,12 +180,11 @@ static __always_inline void follow_move(struct hf_splice *splice, const struct t
 	*reader = task->reader;
 }
 
-/* The segment was read. False: another packet of its direction was faster, with the same bytes. */
-static __always_inline bool follow_commit(struct task *task, struct hf_splice *splice, bool reply)
+/* Under the reader's lock. */
+static __always_inline bool follow_commit_locked(struct task *task, struct hf_splice *splice, bool reply)
 {
 	struct hf_reader *reader = reply ? &splice->answers : &splice->requests;
 
-	task->reading = false;
 	if (reader->state == HF_READER_OFF)
 		return true;
 	if (task->read_next - task->sequence >= task->packet.payload_length)
@@ -196,6 +198,7 @@ static __always_inline bool follow_commit(struct task *task, struct hf_splice *s
 		return true;
 	}
 	task->reader.next = task->sequence + task->packet.payload_length;
+	task->reader.busy = 1;
 	follow_move(splice, task, reply);
 	if (reply) {
 		splice->answered = task->answered;
@@ -205,6 +208,20 @@ static __always_inline bool follow_commit(struct task *task, struct hf_splice *s
 		splice->held_since = 0;
 	}
 	return true;
+}
+
+/* The segment was read. False: another packet of its direction was faster, with the same bytes. */
+static __always_inline bool follow_commit(struct task *task, struct hf_splice *splice, bool reply)
+{
+	struct hf_reader *reader = reply ? &splice->answers : &splice->requests;
+	bool done;
+
+	task->reading = false;
+	if (!reader_lock(reader))
+		return false;
+	done = follow_commit_locked(task, splice, reply);
+	reader_unlock(reader);
+	return done;
 }
 
 /* The head is not all here: it is kept, and goes on its way. CONTINUE, or the packet is TC's. */

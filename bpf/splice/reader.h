@@ -150,14 +150,34 @@ static __always_inline bool reader_begin_body(struct hf_reader *reader, const st
 }
 
 /*
+ * Packets of one direction may be on two CPUs at the same time, where no queue of the
+ * interface keeps them together (TC behind a veth): a reader is moved by one of them.
+ */
+#define READER_PATIENCE 256
+
+static __always_inline bool reader_lock(struct hf_reader *reader)
+{
+	for (int i = 0; i < READER_PATIENCE; i++) {
+		if (!__sync_val_compare_and_swap(&reader->busy, 0, 1))
+			return true;
+	}
+	return false;
+}
+
+static __always_inline void reader_unlock(struct hf_reader *reader)
+{
+	*(volatile __u32 *)&reader->busy = 0;
+}
+
+/*
  * A segment's payload, [sequence, sequence + size). True: the reader needs no look at
  * it, and has moved. Within data a gap is no matter: what is in it will come.
  */
-static __always_inline bool reader_passes(struct hf_reader *reader, __u32 sequence, __u32 size)
+static __always_inline bool reader_skips(struct hf_reader *reader, __u32 sequence, __u32 size)
 {
 	__u32 end = sequence + size, fresh = end - reader->next;
 
-	if (reader->state == HF_READER_OFF || reader->state == HF_READER_REST || (__s32)fresh <= 0)
+	if ((__s32)fresh <= 0)
 		return true;
 	if ((reader->state != HF_READER_BODY && reader->state != HF_READER_DATA) || fresh > reader->left)
 		return false;
@@ -169,4 +189,17 @@ static __always_inline bool reader_passes(struct hf_reader *reader, __u32 sequen
 		reader->parsed = 0;
 	}
 	return true;
+}
+
+static __always_inline bool reader_passes(struct hf_reader *reader, __u32 sequence, __u32 size)
+{
+	bool passes;
+
+	if (reader->state == HF_READER_OFF || reader->state == HF_READER_REST)
+		return true;
+	if (!reader_lock(reader))
+		return false;
+	passes = reader_skips(reader, sequence, size);
+	reader_unlock(reader);
+	return passes;
 }

@@ -83,6 +83,7 @@ static __noinline int rebind_cut(hook_context *context, struct task *task, struc
 	if (fresh) {
 		reason_count(HF_REASON_request_held);
 		task->reader.next = task->sequence + length;
+		task->reader.busy = 0;
 		follow_move(splice, task, false);
 		splice->methods = task->methods;
 		splice->requested = task->requested;

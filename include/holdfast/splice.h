@@ -58,8 +58,10 @@ struct hf_reader {
 	__u8 state;
 	__u8 digits; /* of a chunk's size so far */
 	__u16 pad;
+	__u32 busy; /* a CPU is moving it */
+	__u32 pad2;
 };
-HF_SIZE(hf_reader, 24);
+HF_SIZE(hf_reader, 32);
 
 /*
  * splices: by slot, what both directions of a spliced connection share. Sequence
@@ -117,7 +119,7 @@ struct hf_splice {
 	__u32 held_since;          /* a request waits for its member since; seconds; 0: none does */
 	__u32 read_since;          /* an unfinished head is there since */
 };
-HF_SIZE(hf_splice, 216);
+HF_SIZE(hf_splice, 232);
 
 /*
  * free_splices_ends: one entry. The free slots are a ring, the array free_splices:

@@ -308,7 +308,8 @@ TEST_P(Follow, TlsSessionIds)
 	EXPECT_EQ(lab.query("show sessions")["matched"], 3);
 }
 
-// Many clients over few connections: a proxy in front mixes them.
+// Many clients over few connections: a proxy in front mixes them. (HAProxy 2.6 itself, directly
+// before a server, cuts responses short whose chunks have extensions.)
 TEST_P(Follow, BehindAProxyThatMixesClients)
 {
 	Lab lab(2);
@@ -325,9 +326,12 @@ TEST_P(Follow, BehindAProxyThatMixesClients)
 	std::this_thread::sleep_for(std::chrono::milliseconds(800));
 	const Ran ran =
 		lab.run("client", fmt::format("{}/tests/e2e/http_talk ask {} 7070 --connections 12 --requests 50 "
-					      "--keys 30 --mixed --largest 50000",
+					      "--keys 30 --mixed --tame --largest 50000",
 					      source_directory(), ipv4() ? "127.0.0.1" : "::1"));
-	const auto said = nlohmann::json::parse(ran.output.substr(ran.output.find('{')));
+	const size_t at = ran.output.rfind("{\"done\"");
+	ASSERT_NE(at, std::string::npos) << ran.output;
+	auto said = nlohmann::json::parse(ran.output.substr(at));
+	said["trouble"] = ran.output.substr(0, at);
 	expect_all_right(said, 600);
 	EXPECT_EQ(said["servers"], 3);
 	EXPECT_GT(lab.counter("request_moved"), 100U);
