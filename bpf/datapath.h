@@ -160,7 +160,8 @@ static __always_inline int datapath_continue(hook_context *context, const struct
 		return CONTINUE;
 	if (unlikely(connection->flags & HF_CONNECTION_LEFT)) {
 		if (!connection_expired(connection, now))
-			return reject(context, packet, HF_REASON_member_left);
+			return packet->tcp_flags & TCP_RST ? PACKET_TAKEN
+							   : reject(context, packet, HF_REASON_member_left);
 		bpf_map_delete_elem(&connections, &packet->flow);
 		*found = NULL;
 		return CONTINUE;

@@ -296,7 +296,10 @@ TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)
 		<< "10 MB there and back";
 	const auto counters = lab.query("show counters");
 	for (const auto &counter : counters["counters"]) {
-		if (counter["kind"] != "fallback") {
+		// A member that a request has left may have had something to say.
+		const bool moved = reads_http(one.rule) && counter["reason"] == "member_left";
+
+		if (counter["kind"] != "fallback" && !moved) {
 			EXPECT_EQ(counter["packets"], 0) << counter["reason"];
 		}
 	}
