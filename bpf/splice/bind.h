@@ -392,8 +392,7 @@ static __always_inline int bind_wait(hook_context *context, struct task *task, c
 	__u32 zero = 0, stored = splice->client_next - splice->client_first;
 	const struct hf_early_limits *limits = bpf_map_lookup_elem(&early_limits, &zero);
 
-	/* Another full segment would not fit, and of less a client may send nothing (RFC 9293, 3.8.6.2.1). */
-	if (limits && stored + splice->piece > limits->max_head)
+	if (limits && stored >= limits->max_head)
 		return HAND_OVER;
 	splice->parsed = early_base(splice) + message->resume;
 	if (splice->segments > OPENING_QUIET_SEGMENTS || stored >= OPENING_QUIET_SEGMENTS * splice->piece)

@@ -33,7 +33,7 @@ static __noinline int opening_acknowledge(hook_context *context, const struct pa
 	if (!workplace || !limits)
 		return drop(HF_REASON_state_missing);
 	segment = &workplace->segment;
-	window = limits->max_head > stored ? limits->max_head - stored : 0;
+	window = early_window(limits, stored);
 	if (splice->flags & HF_SPLICE_SCALE)
 		window >>= HF_WINDOW_SCALE;
 	segment_begin(segment, TCP_ACK, splice->server_first, splice->client_next, window);

@@ -101,6 +101,18 @@ static __always_inline bool cookie_is_ours(const struct hf_flow_key *flow, __u32
 }
 
 /*
+ * What an opening offers a client as its window: a whole segment more than is stored, for
+ * of a window that is smaller than a segment a client may use nothing (RFC 9293, 3.8.6.2.1).
+ * What does not fit goes to the member when the client sends it again.
+ */
+static __always_inline __u32 early_window(const struct hf_early_limits *limits, __u32 stored)
+{
+	__u32 room = limits->max_head > stored ? limits->max_head - stored : 0;
+
+	return room + HF_PIECE_LONGEST + (1 << HF_WINDOW_SCALE);
+}
+
+/*
  * Answers a SYN. What its client offers is taken as far as the pool's members are
  * known to support it. XDP leaves a SYN to TC if the answer is longer than it.
  */
@@ -131,7 +143,7 @@ static __noinline int cookie_answer(hook_context *context, const struct packet *
 	low = (span & 3) << 8 | (__u32)offer.sack << 4 | (offer.scale == TCP_NO_SCALE ? TCP_NO_SCALE : seen->scale);
 	low |= cookie_mss_index(seen->mss ?: packet->ipv4 ? TCP_MSS_DEFAULT_IPV4 : TCP_MSS_DEFAULT_IPV6) << 5;
 	segment_begin(segment, TCP_SYN | TCP_ACK, cookie_of(&packet->flow, seen->sequence, low, span),
-		      seen->sequence + 1, limits->max_head < 0xffff ? limits->max_head : 0xffff);
+		      seen->sequence + 1, early_window(limits, 0));
 	segment_add_offer(segment, &offer);
 	segment_turn(segment, &packet->flow);
 	if (HOOK_HAS_LOWER_HOOK && segment_frame_length(segment, packet) > packet_length(context))
