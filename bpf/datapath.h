@@ -48,10 +48,15 @@ static __always_inline int datapath_translate_splice(hook_context *context, cons
 {
 	int verdict = splice_translate(context, packet, connection, read);
 
-	if (verdict == SPLICE_READ)
+	if (verdict == SPLICE_READ) {
+		struct task *task = task_get();
+
+		if (task)
+			task->connection = *connection;
 		return datapath_hand_over(packet, connection->virtual_server,
 					  connection->flags & HF_CONNECTION_REPLY ? HF_STAGE_ANSWER : HF_STAGE_REQUEST,
 					  next);
+	}
 	if (verdict == HAND_OVER)
 		return datapath_hand_over(packet, connection->virtual_server, HF_STAGE_REPLAY, next);
 	if (verdict == SPLICE_LOST) {

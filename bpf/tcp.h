@@ -153,8 +153,8 @@ __noinline int tcp_options_read(struct tcp_seen *seen)
 	return 0;
 }
 
-/* Reads a packet's header. 0 if it is there. */
-static __noinline int tcp_load(hook_context *context, const struct packet *packet, struct tcp_seen *seen)
+/* Loads a packet's header: its options are not looked at. 0 if it is there. */
+static __always_inline int tcp_load_header(hook_context *context, const struct packet *packet, struct tcp_seen *seen)
 {
 	const struct tcphdr *tcp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
 	__u32 length;
@@ -169,18 +169,24 @@ static __noinline int tcp_load(hook_context *context, const struct packet *packe
 	__builtin_memset(seen->header, 0, sizeof(seen->header));
 	if (length < sizeof(*tcp))
 		return -1;
-	if (packet_load(context, packet->transport, seen->header, below(length - 1, 64) + 1))
-		return -1;
-	return tcp_options_read(seen);
+	return packet_load(context, packet->transport, seen->header, below(length - 1, 64) + 1) ? -1 : 0;
+}
+
+/* Reads it. Likewise. */
+static __noinline int tcp_load(hook_context *context, const struct packet *packet, struct tcp_seen *seen)
+{
+	return tcp_load_header(context, packet, seen) ? -1 : tcp_options_read(seen);
 }
 
 static __always_inline __u32 csum_words(__u32 sum, const void *bytes, int count)
 {
-	const __u16 *word = bytes;
+	const __u32 *word = bytes;
+	__u64 wide = sum;
 
-	for (int i = 0; i < count / 2; i++)
-		sum += word[i];
-	return sum;
+	for (int i = 0; i < count / 4; i++)
+		wide += word[i];
+	wide = (wide & 0xffffffff) + (wide >> 32);
+	return csum_add32(csum_add32(0, wide), wide >> 32);
 }
 
 /* What the checksum covers, but for the payload. An IPv4 address' prefix is 0xffff, which is nothing to this sum. */

@@ -120,10 +120,29 @@ __noinline int http_cookies(struct message *message, const struct hf_rule *rule,
 #define HTTP_SET_COOK 0x6b6f6f632d746573ULL
 #define HTTP_IE 0x6569
 
+static __always_inline bool http_learns(const struct hf_rule *rule)
+{
+	return rule->type == HF_RULE_PERSISTENT_COOKIE || rule->type == HF_RULE_PASSIVE_COOKIE;
+}
+
 static __always_inline bool http_is_cookie_rule(const struct hf_rule *rule)
 {
-	return rule->type == HF_RULE_COOKIE_HASH || rule->type == HF_RULE_PERSISTENT_COOKIE ||
-	       rule->type == HF_RULE_PASSIVE_COOKIE;
+	return rule->type == HF_RULE_COOKIE_HASH || http_learns(rule);
+}
+
+/* Lines whose first bytes, in any case, are those of `name` are to be looked at; `length` 0: none are. */
+static __always_inline void http_want(struct message *message, __u64 name, __u32 length)
+{
+	message->wanted_mask = length >= 8 ? ~0ULL : ~(~0ULL << 8 * (length & 7));
+	message->wanted = length ? (name | HTTP_ANY_CASE) & message->wanted_mask : ~0ULL;
+}
+
+static __always_inline void http_want_request(struct message *message, const struct hf_rule *rule)
+{
+	if (rule->type == HF_RULE_HTTP_HEADER_HASH)
+		http_want(message, *(const __u64 *)rule->keyword, rule->keyword_length);
+	else
+		http_want(message, HTTP_COOKIE, http_is_cookie_rule(rule) ? HTTP_COOKIE_LENGTH : 0);
 }
 
 /* Cookies in [at, end): the value of a header Cookie, or the first part of one Set-Cookie. */
@@ -158,7 +177,7 @@ __noinline int http_request_header(struct message *message, const struct hf_rule
 /* Likewise, of a response's: what its Set-Cookie says, but for the attributes. Likewise. */
 __noinline int http_response_header(struct message *message, const struct hf_rule *rule, __u32 at, __u32 end)
 {
-	if (!message || !rule || (rule->type != HF_RULE_PERSISTENT_COOKIE && rule->type != HF_RULE_PASSIVE_COOKIE))
+	if (!message || !rule || !http_learns(rule))
 		return HTTP_GO_ON;
 	/* A CR, too, becomes a "-". */
 	if ((message_word(message, at) | HTTP_ANY_CASE) != HTTP_SET_COOK || message_byte(message, at + 3) != '-' ||
@@ -176,6 +195,8 @@ __noinline int http_target(struct message *message, const struct hf_rule *rule, 
 
 	if (!message || !rule)
 		return HF_PARSER_NONE;
+	if (rule->type != HF_RULE_HTTP_REQUEST_HASH && !(rule->cookies & HF_COOKIE_JSESSIONID))
+		return HTTP_GO_ON;
 	end = message_find_byte(message, at, end, '#');
 	if (rule->cookies & HF_COOKIE_JSESSIONID)
 		cookies_note_path(message, at, message_find_byte(message, at, end, '?'));
@@ -238,16 +259,21 @@ __noinline int http_request_line(struct message *message, const struct hf_rule *
 	return line + 1;
 }
 
-/* The status line: likewise. */
+/* The status line: likewise; of the lines behind it, those are passed over that do not matter. */
 __noinline int http_status_line(struct message *message)
 {
-	__u32 line, status = 0;
+	__u32 line, next, status = 0;
 
 	if (!message)
 		return -HF_PARSER_MALFORMED;
-	line = http_line_end(message, 0);
-	if (line >= message->available)
-		return -http_more(message, 0);
+	next = http_seek_line(message, 0);
+	line = next;
+	if (!next) {
+		line = http_line_end(message, 0);
+		if (line >= message->available)
+			return -http_more(message, 0);
+		next = line + 1;
+	}
 	/* "HTTP/1.d ddd", and a reason or nothing. */
 	if ((message_word(message, 0) & HTTP_6_BYTES) != HTTP_RESPONSE || message_byte(message, 6) != '.' ||
 	    message_byte(message, 8) != ' ' || line < 12)
@@ -262,7 +288,7 @@ __noinline int http_status_line(struct message *message)
 	if (message_byte(message, 7) == '0')
 		message->places[HTTP_SEEN] |= HTTP_SAYS_1_0;
 	message->status = status;
-	return line + 1;
+	return next;
 }
 
 /* One line. 1: it was the last, or there is no more here. */
@@ -293,7 +319,7 @@ static __always_inline long http_line(struct http_scan *scan, bool answer)
 			message->keys.count = 1;
 		}
 	}
-	message->places[HTTP_LINE] = end + 1;
+	message->places[HTTP_LINE] = http_seek_line(message, end + 1);
 	return 0;
 }
 
@@ -326,10 +352,11 @@ static __always_inline int http_parse(struct message *message, const struct hf_r
 	if (message->begun && !http_ends(message, message->resume))
 		return http_more(message, message->places[HTTP_LINE]);
 	cookies_begin(message);
+	http_want_request(message, rule);
 	next = http_request_line(message, rule);
 	if (next <= 0)
 		return -next;
-	message->places[HTTP_LINE] = next;
+	message->places[HTTP_LINE] = http_seek_line(message, next);
 	bpf_loop(HTTP_MOST_LINES, http_request_line_next, &scan, 0);
 	if (!message->head) {
 		message->keys.count = 0;
@@ -351,6 +378,7 @@ static __always_inline int http_answer_parse(struct message *message, const stru
 	if (message->begun && !http_ends(message, message->resume))
 		return http_more(message, message->places[HTTP_LINE]);
 	cookies_begin(message);
+	http_want(message, HTTP_SET_COOK, http_learns(rule) ? 8 : 0);
 	next = http_status_line(message);
 	if (next <= 0)
 		return -next;

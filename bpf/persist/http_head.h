@@ -27,6 +27,7 @@ enum { HTTP_LONGEST_METHOD = 24, HTTP_EMPTY_LINES = 8, HTTP_MOST_LINES = HF_MESS
 /* As they lie in memory. */
 #define HTTP_VERSION 0x2e312f5054544820ULL /* " HTTP/1." */
 #define HTTP_RESPONSE 0x00312f50545448ULL  /* "HTTP/1" */
+#define HTTP_CRLF 0x0a0d
 #define HTTP_ANY_CASE 0x2020202020202020ULL
 #define HTTP_CONTENT 0x2d746e65746e6f63ULL      /* "content-" */
 #define HTTP_LENGTH_WORD 0x006874676e656cULL    /* "length" */
@@ -114,13 +115,19 @@ static __always_inline int http_more(struct message *message, __u32 resume)
 	return message->available < message->length ? HF_PARSER_MORE : HF_PARSER_MALFORMED;
 }
 
+/* A bit in the first CR or LF of a word; most words have nothing that is even close. */
+static __always_inline __u64 http_find_break(__u64 word)
+{
+	return word_find_less(word, '\r' + 1) ? word_find(word, '\r') | word_find(word, '\n') : 0;
+}
+
 /* Where the first CR or LF is in the next bytes from `at`: its place, or at + MESSAGE_NEAR. Global: verified once. */
 __noinline __u32 http_find_break_near(const struct message *message, __u32 at)
 {
 	if (!message)
 		return at;
 	for (int i = 0; i < MESSAGE_NEAR / 8; i++) {
-		__u64 word = message_word(message, at), found = word_find(word, '\r') | word_find(word, '\n');
+		__u64 found = http_find_break(message_word(message, at));
 
 		if (found)
 			return at + word_first(found);
@@ -251,6 +258,50 @@ static __always_inline __u8 http_framing(const struct message *message, __u8 oth
 	if (seen & HTTP_SAYS_CHUNKED)
 		return HTTP_CHUNKED;
 	return seen & HTTP_SAYS_LENGTH ? HTTP_LENGTH : otherwise;
+}
+
+/*
+ * Does the line that begins here say anything? Most do not; one that may is looked at
+ * again by those who know (http_note_line, http_request_header, http_response_header).
+ */
+static __always_inline bool http_line_may_matter(const struct message *message, __u32 at)
+{
+	__u64 word = message_word(message, at), folded = word | HTTP_ANY_CASE;
+
+	if (folded == HTTP_CONTENT)
+		return (message_byte(message, at + 8) | 0x20) == 'l';
+	return (word & 0xff) <= ' ' || folded == HTTP_TRANSFER || (folded & message->wanted_mask) == message->wanted;
+}
+
+enum { HTTP_SEEK_WORDS = 128 };
+
+/*
+ * From the line at `at` on, the beginning of the first one that may matter, is not
+ * whole, or is further away than this looks. Global: verified once.
+ */
+__noinline __u32 http_seek_line(const struct message *message, __u32 at)
+{
+	__u32 line = at;
+	__u64 found;
+
+	if (!message || http_line_may_matter(message, at))
+		return line;
+	for (int i = 0; i < HTTP_SEEK_WORDS; i++) {
+		found = http_find_break(message_word(message, at));
+		if (!found) {
+			at += 8;
+			continue;
+		}
+		at += word_first(found);
+		/* What ends in another way, http_line_end() judges. */
+		if (message_left(message, at) < 2 || (message_word(message, at) & 0xffff) != HTTP_CRLF)
+			break;
+		at += 2;
+		line = at;
+		if (http_line_may_matter(message, at))
+			break;
+	}
+	return line;
 }
 
 static __always_inline void http_head_begin(struct message *message)

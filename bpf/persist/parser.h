@@ -42,6 +42,8 @@ struct message {
 	__u8 method;  /* enum http_method, of a request; in, of a response: of the request that it answers */
 	__u16 status; /* of a response */
 	__u64 body;   /* HTTP_LENGTH: bytes */
+	__u64 wanted; /* the parser's own: how the name of a line begins that has a key, as it lies in memory */
+	__u64 wanted_mask;
 	struct hf_siphash_state digest;
 	struct hf_keys keys;
 	/* out, with HF_PARSER_MEMBER */

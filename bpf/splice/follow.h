@@ -21,6 +21,7 @@
 /* Looks into one segment: tail calls are counted by the kernel. */
 #define FOLLOW_MOST_LOOKS 6
 
+/* Of the connection as it is now, which may be another than task->connection. */
 static __always_inline struct hf_splice *follow_splice(const struct task *task, struct hf_connection **connection)
 {
 	*connection = bpf_map_lookup_elem(&connections, &task->packet.flow);
@@ -46,7 +47,7 @@ static __noinline bool follow_checksum_is_right(hook_context *context, const str
 	struct tcp_workplace *workplace = tcp_workplace_get();
 	__u32 offset = packet->transport + offsetof(struct tcphdr, check);
 
-	if (!workplace || tcp_load(context, packet, &workplace->seen))
+	if (!workplace || tcp_load_header(context, packet, &workplace->seen))
 		return false;
 	if (packet->payload_length > HF_MESSAGE_BYTES || packet_is_segmented_later(context) ||
 	    csum_fold(tcp_sum(packet, &workplace->seen) + early_sum(message, 0, packet->payload_length)) == 0xffff)
@@ -256,8 +257,7 @@ static __noinline int follow_keep(struct task *task, struct hf_splice *splice, _
 static __always_inline int follow_request(hook_context *context, struct task *task)
 {
 	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
-	struct hf_connection *connection;
-	struct hf_splice *splice = follow_splice(task, &connection);
+	struct hf_splice *splice = splice_get(task->connection.splice);
 	int verdict;
 
 	if (!splice || !settings)
@@ -345,8 +345,7 @@ static __always_inline int follow_stay(struct task *task, struct hf_splice *spli
 static __always_inline int followed(hook_context *context, struct task *task)
 {
 	struct message *message = message_get();
-	struct hf_connection *connection;
-	struct hf_splice *splice = follow_splice(task, &connection);
+	struct hf_splice *splice = splice_get(task->connection.splice);
 	int verdict;
 
 	if (!splice || !message)
@@ -362,8 +361,8 @@ static __always_inline int followed(hook_context *context, struct task *task)
 		return HAND_OVER;
 	}
 	task->looks++;
-	task->wanted = follow_choose(task, message, connection->member, clock_now());
-	if ((!task->wanted || task->wanted == connection->member || message->framing == HTTP_UNFRAMED) &&
+	task->wanted = follow_choose(task, message, task->connection.member, clock_now());
+	if ((!task->wanted || task->wanted == task->connection.member || message->framing == HTTP_UNFRAMED) &&
 	    task->looks <= FOLLOW_MOST_LOOKS)
 		return follow_stay(task, splice, message);
 	if (HOOK_HAS_LOWER_HOOK)
@@ -413,8 +412,7 @@ static __always_inline int follow_answer(hook_context *context, struct task *tas
 	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
 	const struct hf_rule *rule = task_rule(task);
 	struct message *message = message_get();
-	struct hf_connection *connection;
-	struct hf_splice *splice = follow_splice(task, &connection);
+	struct hf_splice *splice = splice_get(task->connection.splice);
 	bool http;
 	int verdict;
 
@@ -443,7 +441,7 @@ static __always_inline int follow_answer(hook_context *context, struct task *tas
 		return verdict == CONTINUE ? HAND_OVER : verdict;
 	}
 	if (message->keys.count)
-		follow_learn(task, message, connection->member, clock_now());
+		follow_learn(task, message, task->connection.member, clock_now());
 	if (!http || !message->head || task->looks > FOLLOW_MOST_LOOKS) {
 		if (http)
 			reason_count(HF_REASON_stream_unframed);

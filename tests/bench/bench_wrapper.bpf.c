@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What a benchmark runs in place of the data path: it restores the packet's
- * headers, makes the packet that of the next flow, and goes on to the program
- * that is measured. Its own cost is measured with a program that does nothing,
+ * headers and what its connection has been read of, makes the packet that of the next
+ * flow, and goes on to the program that is measured. Its own cost is measured with a program that does nothing,
  * and subtracted.
  */
 #include <linux/bpf.h>
@@ -12,15 +12,26 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "holdfast/splice.h"
+
 #define HEADERS 88 /* Ethernet, IPv6, TCP with timestamps: 86; the packets are longer than this */
 
 struct bench_plan {
 	__u8 headers[HEADERS];
-	__u32 flow_mask;      /* flows - 1; a power of two less one */
-	__u32 address_offset; /* of the 4 bytes that tell clients apart */
-	__u32 port_offset;    /* of the client's port */
-	__u32 fresh_port;     /* 1: each run another port; 0: one port */
+	__u32 flow_mask;         /* flows - 1; a power of two less one */
+	__u32 address_offset;    /* of the 4 bytes that tell clients apart */
+	__u32 port_offset;       /* of the client's port */
+	__u32 fresh_port;        /* 1: each run another port; 0: one port */
+	struct hf_splice splice; /* as it is before each run; without an id there is none */
 };
+
+/* The data path's own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct hf_splice);
+	__uint(max_entries, 1024);
+} splices SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -55,6 +66,7 @@ static __always_inline int bench_prepare(void *data, void *end)
 	__u32 zero = 0;
 	const struct bench_plan *plan = bpf_map_lookup_elem(&bench_plan, &zero);
 	__u64 *turn = bpf_map_lookup_elem(&bench_turn, &zero);
+	struct hf_splice *splice;
 	__u32 *address, flow;
 	__u16 *port;
 
@@ -71,6 +83,10 @@ static __always_inline int bench_prepare(void *data, void *end)
 	if (plan->fresh_port)
 		*port = (__u16)(*turn / (plan->flow_mask + 1));
 	(*turn)++;
+	flow = plan->splice.id & HF_SPLICE_SLOT;
+	splice = flow ? bpf_map_lookup_elem(&splices, &flow) : NULL;
+	if (splice)
+		*splice = plan->splice;
 	return 0;
 }
 

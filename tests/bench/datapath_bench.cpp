@@ -32,6 +32,8 @@ pools:
 persistence:
   - {name: by-address, type: source-address, timeout: 86400}
   - {name: by-call, type: sip-call-id, timeout: 86400}
+  - {name: by-hash, type: cookie-hash, keyword: sid}
+  - {name: by-cookie, type: persistent-cookie, keyword: sid, timeout: 86400}
   - {name: by-user, type: radius-attribute, timeout: 86400, attributes: [{type: User-Name}, {type: Calling-Station-Id}]}
   - {name: by-either, type: radius-attribute, timeout: 86400, relation: or,
      attributes: [{type: User-Name}, {type: Calling-Station-Id}]}
@@ -45,6 +47,10 @@ virtual_servers:
   - {name: or4, address: 192.0.2.10, port: 1813, protocol: udp, forwarding: dnat, pool: web4, persistence: by-either}
   - {name: splice4, address: 192.0.2.10, port: 8000, protocol: tcp, forwarding: dnat, pool: web4, syn_protection: true}
   - {name: splice6, address: "2001:db8::10", port: 8000, protocol: tcp, forwarding: dnat, pool: web6, syn_protection: true}
+  - {name: hash4, address: 192.0.2.10, port: 8001, protocol: tcp, forwarding: dnat, pool: web4, persistence: by-hash}
+  - {name: hash6, address: "2001:db8::10", port: 8001, protocol: tcp, forwarding: dnat, pool: web6, persistence: by-hash}
+  - {name: learn4, address: 192.0.2.10, port: 8002, protocol: tcp, forwarding: dnat, pool: web4, persistence: by-cookie}
+  - {name: learn6, address: "2001:db8::10", port: 8002, protocol: tcp, forwarding: dnat, pool: web6, persistence: by-cookie}
   - {name: or6, address: "2001:db8::10", port: 1813, protocol: udp, forwarding: dnat, pool: web6, persistence: by-either}
 )";
 
@@ -93,8 +99,9 @@ class Bench
 public:
 	Bench() : bed_(config)
 	{
-		wrapper_ = bench_wrapper_bpf__open_and_load();
-		if (!wrapper_)
+		wrapper_ = bench_wrapper_bpf__open();
+		if (!wrapper_ || bpf_map__reuse_fd(wrapper_->maps.splices, bed_.maps->splices.fd()) ||
+		    bench_wrapper_bpf__load(wrapper_))
 			throw std::runtime_error("loading the wrapper: " + take_libbpf_messages());
 	}
 	~Bench() { bench_wrapper_bpf__destroy(wrapper_); }
@@ -109,6 +116,7 @@ private:
 		Bytes packet;
 		uint32_t flows;
 		bool reply = false, fresh_port = false;
+		hf_splice splice{}; // as it is before each run; without an id there is none
 	};
 
 	static Bytes segment(bool ipv4, bool reply, uint8_t flags, uint32_t acknowledgement);
@@ -121,8 +129,10 @@ private:
 	static std::array<Shape, 3> stream(bool ipv4, uint32_t flows);
 	static std::array<Shape, 3> exchange(bool ipv4, uint32_t flows, uint16_t port, const std::string &payload);
 	static Bytes stamped(bool ipv4, bool reply, uint8_t flags, uint32_t sequence, uint32_t acknowledgement,
-			     uint32_t stamp, uint32_t echo);
+			     uint32_t stamp, uint32_t echo, uint16_t port = 8000,
+			     const std::string &payload = std::string(64, 's'));
 	std::array<Shape, 2> splice(bool ipv4);
+	std::array<Shape, 3> follow(bool ipv4, uint16_t port, const std::string &answer);
 	void one_armed(bool yes);
 
 	Testbed bed_;
@@ -166,6 +176,7 @@ void Bench::plan(const Shape &shape, bool ipv4)
 	struct {
 		uint8_t headers[88];
 		uint32_t flow_mask, address_offset, port_offset, fresh_port;
+		hf_splice splice;
 	} plan{};
 	const uint32_t zero = 0;
 	const uint64_t start = 0;
@@ -180,6 +191,7 @@ void Bench::plan(const Shape &shape, bool ipv4)
 		plan.port_offset = 14 + 40 + (shape.reply ? 2 : 0);
 	}
 	plan.fresh_port = shape.fresh_port;
+	plan.splice = shape.splice;
 	bpf_map_update_elem(bpf_map__fd(wrapper_->maps.bench_plan), &zero, &plan, BPF_ANY);
 	bpf_map_update_elem(bpf_map__fd(wrapper_->maps.bench_turn), &zero, &start, BPF_ANY);
 }
@@ -216,21 +228,21 @@ std::array<Bench::Shape, 3> Bench::exchange(bool ipv4, uint32_t flows, uint16_t 
 	return {{question, {datagram(ipv4, true, port, payload), flows, true}, question}};
 }
 
-// A segment with timestamps, of the virtual server on port 8000.
+// A segment with timestamps.
 Bytes Bench::stamped(bool ipv4, bool reply, uint8_t flags, uint32_t sequence, uint32_t acknowledgement, uint32_t stamp,
-		     uint32_t echo)
+		     uint32_t echo, uint16_t port, const std::string &payload)
 {
 	Tcp tcp{.sequence = sequence, .acknowledgement = acknowledgement, .flags = flags, .options = {1, 1, 8, 10}};
 
 	tcp.source = reply ? member_port : client_port;
-	tcp.destination = reply ? client_port : 8000;
+	tcp.destination = reply ? client_port : port;
 	for (const uint32_t word : {stamp, echo}) {
 		for (int shift = 24; shift >= 0; shift -= 8)
 			tcp.options.push_back(static_cast<uint8_t>(word >> shift));
 	}
 	if (ipv4)
-		return Ethernet{} / between_ipv4(reply) / tcp / Payload(64);
-	return Ethernet{} / between_ipv6(reply) / tcp / Payload(64);
+		return Ethernet{} / between_ipv4(reply) / tcp / Payload(payload);
+	return Ethernet{} / between_ipv6(reply) / tcp / Payload(payload);
 }
 
 // One bound splice; its packets in both directions.
@@ -249,6 +261,66 @@ std::array<Bench::Shape, 2> Bench::splice(bool ipv4)
 		throw std::runtime_error("the splice is not bound");
 	return {{{stamped(ipv4, false, ack, 165, cookie + 1, 3, 1), 1},
 		 {stamped(ipv4, true, ack, 701, 165, 52, 3), 1, true}}};
+}
+
+// A response's head of 500 bytes.
+std::string response_head(const std::string &more)
+{
+	std::string head = "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 28 Nov 2026 06:00:00 GMT\r\n"
+			   "Content-Type: text/html; charset=utf-8\r\nContent-Length: 612\r\n"
+			   "Last-Modified: Sat, 28 Nov 2026 05:00:00 GMT\r\nConnection: keep-alive\r\n"
+			   "ETag: \"692941d0-264\"\r\nCache-Control: max-age=0\r\n" +
+			   more;
+
+	return head + "X-Trace: " + std::string(500 - head.size() - 9 - 4, 't') + "\r\n\r\n";
+}
+
+// A keep-alive connection, bound, whose first exchange is over: a request that stays, a
+// response's head, and a segment of its body.
+std::array<Bench::Shape, 3> Bench::follow(bool ipv4, uint16_t port, const std::string &answer)
+{
+	const std::string request = "GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: bench/1.0\r\n"
+				    "Accept: */*\r\nCookie: theme=dark; sid=0123456789abcdef\r\n\r\n";
+	const std::string empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+	const size_t at = ipv4 ? 34 : 54;
+	uint32_t cookie = 0, client = 101, member = 701;
+
+	auto step = [&](Hook hook, const Bytes &packet) {
+		const Outcome outcome = bed_.run(hook, packet);
+		if (!sent(hook, outcome))
+			throw std::runtime_error(fmt::format("port {}: the exchange ends early", port));
+		return outcome;
+	};
+	auto state = [&] {
+		for (uint32_t slot = 1;; slot++) {
+			const auto splice = bed_.maps->splices.find(slot);
+			if (!splice || splice->state == HF_SPLICE_BOUND)
+				return splice.value();
+		}
+	};
+	bed_.clear();
+	const Outcome first = step(Hook::tc, stamped(ipv4, false, syn, 100, 0, 1, 0, port, ""));
+	for (size_t i = 0; i < 4; i++)
+		cookie = cookie << 8 | first.packet.at(at + 4 + i);
+	bed_.run(Hook::tc, stamped(ipv4, false, ack, 101, cookie + 1, 2, 1, port, ""));
+	step(Hook::tc, stamped(ipv4, false, ack, 101, cookie + 1, 2, 1, port, request));
+	client += static_cast<uint32_t>(request.size());
+	step(Hook::tc, stamped(ipv4, true, syn | ack, 700, 101, 50, 2, port, ""));
+	step(Hook::xdp, stamped(ipv4, true, ack, member, client, 51, 2, port, empty));
+	member += static_cast<uint32_t>(empty.size());
+	const uint32_t given = cookie + 1 + static_cast<uint32_t>(empty.size());
+
+	Shape asks{stamped(ipv4, false, ack, client, given, 3, 51, port, request), 1, false, false, state()};
+	step(Hook::xdp, asks.packet);
+	client += static_cast<uint32_t>(request.size());
+	Shape answers{stamped(ipv4, true, ack, member, client, 52, 3, port, answer), 1, true, false, state()};
+	step(Hook::xdp, answers.packet);
+	if (state().answered != 2 || state().answers.state != HF_READER_BODY)
+		throw std::runtime_error("the response's head was not read");
+	member += static_cast<uint32_t>(answer.size());
+	Shape body{stamped(ipv4, true, ack, member, client, 52, 3, port, std::string(500, 'b')), 1, true, false,
+		   state()};
+	return {asks, answers, body};
 }
 
 // All flows established, by the packets that establish them.
@@ -321,7 +393,7 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 {
 	std::vector<Case> cases;
 	auto add = [&](const std::string &name, Hook hook, bool ipv4, const Shape &shape, bool redirect = false) {
-		if (!only.empty() && only != name)
+		if (!name.starts_with(only))
 			return;
 		one_armed(!redirect);
 		cases.push_back(measure(name, hook, ipv4, shape, redirect));
@@ -354,6 +426,20 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 		for (const Hook hook : {Hook::xdp, Hook::tc}) {
 			for (const Shape &shape : spliced)
 				add("spliced", hook, ipv4, shape);
+		}
+		const struct {
+			const char *name;
+			uint16_t port;
+			std::string answer;
+		} followers[] = {{"hash", 8001, response_head("")},
+				 {"learnt", 8002, response_head("Set-Cookie: sid=0123456789abcdef; Path=/\r\n")}};
+		for (const auto &follower : followers) {
+			const auto shapes = follow(ipv4, follower.port, follower.answer);
+			for (const Hook hook : {Hook::xdp, Hook::tc}) {
+				add(fmt::format("{}-request", follower.name), hook, ipv4, shapes[0]);
+				add(fmt::format("{}-response", follower.name), hook, ipv4, shapes[1]);
+				add(fmt::format("{}-body", follower.name), hook, ipv4, shapes[2]);
+			}
 		}
 		const struct {
 			const char *name;
@@ -429,12 +515,12 @@ int run(int argc, char **argv)
 
 	app.add_flag("--json", json, "machine-readable output");
 	app.add_flag("--quick", quick, "without half a million flows");
-	app.add_option("--only", only, "the case of this name and no other (\"sweep\" is one)");
+	app.add_option("--only", only, "the cases whose name begins like this and no others (\"sweep\" is one)");
 	CLI11_PARSE(app, argc, argv);
 	Bench bench;
 	const std::vector<Case> cases = bench.run(quick, only);
 	uint32_t sessions = 0;
-	const bool sweeps = only.empty() || only == "sweep";
+	const bool sweeps = std::string("sweep").starts_with(only);
 	const double sweep = sweeps ? bench.sweep_milliseconds(sessions) : 0;
 
 	if (json) {

@@ -30,7 +30,7 @@ struct Slot {
 	uint32_t head;
 	uint8_t framing, method;
 	uint16_t status;
-	uint64_t body;
+	uint64_t body, wanted, wanted_mask;
 	uint64_t digest[4];
 	hf_keys keys;
 	uint8_t address[16];

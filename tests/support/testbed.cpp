@@ -231,7 +231,7 @@ Outcome Testbed::run(Hook hook, const Bytes &packet) const
 	Outcome outcome;
 	LIBBPF_OPTS(bpf_test_run_opts, options);
 
-	outcome.packet.resize(packet.size() + 64);
+	outcome.packet.resize(packet.size() + 2048);
 	options.data_in = packet.data();
 	options.data_size_in = static_cast<uint32_t>(packet.size());
 	options.data_out = outcome.packet.data();
