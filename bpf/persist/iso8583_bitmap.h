@@ -8,7 +8,7 @@
 #pragma once
 
 #include "holdfast/iso8583.h"
-#include "parser.h"
+#include "http_head.h"
 
 enum { ISO8583_TYPE = 4, ISO8583_BITMAP = 8 };
 
@@ -203,6 +203,7 @@ static __always_inline int iso8583_bitmap_parse(struct message *message, const s
 	int length;
 
 	message->keys.kind = HF_SESSION_ISO8583;
+	message->head = 0;
 	if (available < header)
 		return more;
 	if (header == 4)
@@ -216,7 +217,15 @@ static __always_inline int iso8583_bitmap_parse(struct message *message, const s
 		return more;
 	if (iso8583_number(message, header, ISO8583_TYPE) < 0 || message_byte(message, header) > '2')
 		return HF_PARSER_MALFORMED;
-	if (length + header > HF_DATAGRAM_BYTES)
+	message->framing = HTTP_LENGTH;
+	if (length + header > HF_DATAGRAM_BYTES) {
+		message->head = header;
+		message->body = length;
 		return HF_PARSER_LIMIT;
-	return available < length + header ? more : iso8583_message(message, rule, header, header + length);
+	}
+	if (available < length + header)
+		return more;
+	message->head = header + length;
+	message->body = 0;
+	return iso8583_message(message, rule, header, header + length);
 }

@@ -3,11 +3,13 @@
  * sip-call-id: the value of Call-ID (RFC 3261, 20.8), or `i`, its compact form
  * (7.3.3). Names in any case; white space before the colon; white space and
  * folded lines after it (7.3.1); the value ends at the first white space. The
- * head ends at an empty line: what follows is a body, whatever it looks like.
+ * head ends at an empty line: what follows is a body, whatever it looks like. In a
+ * stream all of the head is waited for, and Content-Length (20.14), or `l`, says
+ * where the next message begins (18.3); without it there is no body.
  */
 #pragma once
 
-#include "parser.h"
+#include "http_head.h"
 
 static __always_inline bool sip_is_space(__u8 c)
 {
@@ -147,14 +149,60 @@ __noinline int sip_head(struct message *message, __u32 at)
 	return HF_PARSER_LIMIT;
 }
 
+static long sip_frame_line(__u32 index, struct http_scan *scan)
+{
+	struct message *message = scan->message;
+	__u32 at = message->places[HTTP_LINE], end = message_find_byte(message, at, message->available, '\n'), colon;
+	__u64 word = message_word(message, at) | HTTP_ANY_CASE, next = message_word(message, at + 8) | HTTP_ANY_CASE;
+
+	if (end >= message->available)
+		return 1;
+	if (end == at || (end == at + 1 && message_byte(message, at) == '\r')) {
+		message->head = end + 1;
+		return 1;
+	}
+	if (word == HTTP_CONTENT && (next & HTTP_6_BYTES) == HTTP_LENGTH_WORD)
+		colon = at + 14;
+	else
+		colon = (__u8)word == 'l' ? at + 1 : end;
+	if (colon < end) {
+		colon = sip_skip_space(message, colon, false);
+		if (colon < end && message_byte(message, colon) == ':')
+			http_note_length(message, colon + 1, end);
+	}
+	message->places[HTTP_LINE] = end + 1;
+	return 0;
+}
+
+/* Where the message that begins at `at` ends. 0: the end of its head is not here. Global: verified once. */
+__noinline int sip_frame(struct message *message, __u32 at)
+{
+	struct http_scan scan = {.message = message};
+
+	if (!message)
+		return 0;
+	http_head_begin(message);
+	message->places[HTTP_LINE] = at;
+	bpf_loop(HTTP_MOST_LINES, sip_frame_line, &scan, 0);
+	message->framing = http_framing(message, HTTP_LENGTH);
+	return message->head != 0;
+}
+
 static __always_inline int sip_call_id_parse(struct message *message, const struct hf_rule *rule)
 {
 	__u32 at = 0;
+	int outcome;
 
 	message->keys.kind = HF_SESSION_SIP_CALL_ID;
 	/* Empty lines in front, as a keep-alive has them (RFC 5626, 3.5.1). */
 	for (int i = 0; i < 8 && sip_is_line_end(message_byte(message, at)); i++)
 		at++;
 	message->answer = (message_word(message, at) | SIP_VERSION_CASE) == SIP_VERSION;
-	return sip_head(message, at);
+	message->head = 0;
+	outcome = sip_head(message, at);
+	if (message->available >= message->length || (outcome != HF_PARSER_KEYS && outcome != HF_PARSER_NONE) ||
+	    sip_frame(message, at))
+		return outcome;
+	message->keys.count = 0;
+	return HF_PARSER_MORE;
 }

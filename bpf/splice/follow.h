@@ -262,7 +262,7 @@ static __always_inline int follow_request(hook_context *context, struct task *ta
 
 	if (!splice || !settings)
 		return drop(HF_REASON_splice_half);
-	if (!(settings->flags & HF_SERVER_FOLLOWS)) {
+	if (!(settings->flags & (HF_SERVER_FOLLOWS | HF_SERVER_WATCHES))) {
 		/* The rule is another one by now. */
 		reader_give_up(splice);
 		task->stage = HF_STAGE_FORWARD;
@@ -321,34 +321,70 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 	return message_record(&query, member);
 }
 
-/* The head is the present member's: on behind it. HAND_OVER: task->stage. */
+/* On behind a head, which is in the message. */
+static __always_inline void follow_past_head(struct task *task, const struct message *message)
+{
+	task->at += message->head - task->stored;
+	reader_begin_body(&task->reader, message);
+	task->reader.head = task->sequence + task->at;
+}
+
+/* HAND_OVER: task->stage. */
+static __always_inline int follow_go_on(struct task *task)
+{
+	bool more = task->at < task->packet.payload_length && task->reader.state != HF_READER_OFF;
+
+	task->stage = more ? HF_STAGE_REQUEST : HF_STAGE_FORWARD;
+	return HAND_OVER;
+}
+
+/* The head is the present member's. Likewise. */
 static __always_inline int follow_stay(struct task *task, struct hf_splice *splice, const struct message *message)
 {
 	__u32 shift = 2 * (task->requested & 15);
 
 	task->methods = (task->methods & ~(3U << shift)) | (message->method & 3U) << shift;
 	task->requested++;
-	task->at += message->head - task->stored;
-	reader_begin_body(&task->reader, message);
-	task->reader.head = task->sequence + task->at;
+	follow_past_head(task, message);
 	/* More are on their way than are remembered. */
 	if ((__u16)(task->requested - splice->answered) > 15 && task->reader.state != HF_READER_OFF) {
 		reason_count(HF_REASON_stream_unframed);
 		task->reader.state = HF_READER_OFF;
 	}
-	task->stage = task->at < task->packet.payload_length && task->reader.state != HF_READER_OFF ? HF_STAGE_REQUEST
-												    : HF_STAGE_FORWARD;
-	return HAND_OVER;
+	return follow_go_on(task);
+}
+
+/* A message of a protocol whose answers interleave: its connection stays, and only counts. Likewise. */
+static __always_inline int follow_watched(struct task *task, const struct hf_splice *splice,
+					  const struct message *message)
+{
+	const __u64 *first = (const __u64 *)splice->key;
+	bool known = false;
+
+	for (__u32 i = 0; i < HF_KEYS && i < message->keys.count; i++) {
+		const __u64 *key = (const __u64 *)message->keys.keys[i];
+
+		known |= key[0] == first[0] && key[1] == first[1];
+	}
+	if (message->keys.count && !known)
+		reason_count(HF_REASON_key_of_another);
+	follow_past_head(task, message);
+	if (task->looks > FOLLOW_MOST_LOOKS) {
+		reason_count(HF_REASON_stream_unframed);
+		task->reader.state = HF_READER_OFF;
+	}
+	return follow_go_on(task);
 }
 
 /* A request's head was parsed. */
 static __always_inline int followed(hook_context *context, struct task *task)
 {
-	struct message *message = message_get();
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
 	struct hf_splice *splice = splice_get(task->connection.splice);
+	struct message *message = message_get();
 	int verdict;
 
-	if (!splice || !message)
+	if (!splice || !message || !settings)
 		return drop(HF_REASON_splice_half);
 	task->stage = HF_STAGE_FORWARD;
 	if (task->outcome == HF_PARSER_MORE) {
@@ -361,6 +397,11 @@ static __always_inline int followed(hook_context *context, struct task *task)
 		return HAND_OVER;
 	}
 	task->looks++;
+	if (settings->flags & HF_SERVER_WATCHES) {
+		if (HOOK_HAS_LOWER_HOOK && task->looks > FOLLOW_MOST_LOOKS)
+			return HOOK_PASS;
+		return follow_watched(task, splice, message);
+	}
 	task->wanted = follow_choose(task, message, task->connection.member, clock_now());
 	if ((!task->wanted || task->wanted == task->connection.member || message->framing == HTTP_UNFRAMED) &&
 	    task->looks <= FOLLOW_MOST_LOOKS)
@@ -448,9 +489,7 @@ static __always_inline int follow_answer(hook_context *context, struct task *tas
 		task->reader.state = HF_READER_OFF;
 		return HAND_OVER;
 	}
-	task->at += message->head - task->stored;
-	reader_begin_body(&task->reader, message);
-	task->reader.head = task->sequence + task->at;
+	follow_past_head(task, message);
 	follow_answered(task, splice, message);
 	if (task->reader.state == HF_READER_REST)
 		task->at = task->packet.payload_length;
@@ -466,6 +505,9 @@ static __noinline void follow_bound(struct hf_splice *splice, struct message *me
 	struct hf_reader *reader = &splice->requests;
 
 	__builtin_memset(reader, 0, sizeof(*reader));
+	__builtin_memset(splice->key, 0, sizeof(splice->key));
+	if (outcome == HF_PARSER_KEYS)
+		__builtin_memcpy(splice->key, message->keys.keys[0], sizeof(splice->key));
 	reader->next = reader->head = splice->client_next;
 	if (!stored) {
 		/* It may still ask. */

@@ -136,7 +136,7 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 		return splice->state == HF_SPLICE_COLLECTING && stored ? opening_acknowledge(context, packet, splice)
 								       : HOOK_DROP; /* counted above */
 	}
-	if (settings->flags & HF_SERVER_FOLLOWS)
+	if (settings->flags & (HF_SERVER_FOLLOWS | HF_SERVER_WATCHES))
 		splice->flags |= HF_SPLICE_WHOLE;
 	base = early_base(splice);
 	most = limits->max_head > stored ? limits->max_head - stored : 0;

@@ -83,6 +83,7 @@
 	REASON(stream_unframed, fallback,                                                                              \
 	       "a message whose end is not clear: its connection stays with its member from there on")                 \
 	REASON(stream_tunnel, fallback, "likewise, because it has become a tunnel (101, CONNECT)")                     \
+	REASON(key_of_another, fallback, "a SIP or ISO 8583 message of another key than its connection's first")       \
 	REASON(key_learnt, fallback, "a key was learnt from what a member sent")                                       \
 	REASON(member_replaced, fallback, "a member did not accept a spliced connection: another one was asked")       \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \

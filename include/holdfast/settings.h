@@ -111,6 +111,7 @@ enum {
 	HF_SERVER_BINDS_AT_ONCE = 2, /* with the handshake: nothing of the stream is waited for */
 	HF_SERVER_FOLLOWS = 4,       /* HTTP: every request of a connection is looked at */
 	HF_SERVER_LEARNS = 8,        /* what members send is looked at for keys */
+	HF_SERVER_WATCHES = 16,      /* messages of other keys than the connection's first are counted */
 };
 
 /* An attribute that a radius-attribute rule looks for. Lengths are those of its value. */

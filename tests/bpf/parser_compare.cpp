@@ -202,11 +202,11 @@ private:
 			equal = equal && found.answer == plain.answer;
 		if (plain.outcome == HF_PARSER_MEMBER)
 			equal = equal && found.address == plain.address && found.port == plain.port;
-		if (reads_http(rule_.type) && plain.head.size) {
+		if (plain.head.size) {
 			equal = equal && found.head.size == plain.head.size && found.head.framing == plain.head.framing;
 			equal = equal &&
 				(plain.head.framing != HttpFraming::length || found.head.body == plain.head.body);
-			if (transport_ == Transport::stream)
+			if (transport_ == Transport::stream && reads_http(rule_.type))
 				equal = equal && found.head.method == plain.head.method;
 		}
 		EXPECT_TRUE(equal) << "data path: outcome " << found.outcome << ", " << int(found.keys.count)

@@ -29,17 +29,20 @@ protected:
 	bool ipv4() const { return GetParam().ipv4; }
 
 	// A virtual server on port 7000, whose servers are those of http_talk.
-	std::string config(const std::string &rule = "type: cookie-hash, keyword: sid",
-			   const std::string &top = "") const
+	std::string config(const std::string &rule = "type: cookie-hash, keyword: sid", const std::string &top = "",
+			   const std::string &vip = "") const
 	{
 		return Lab::base_config(GetParam().hook) + Lab::talk_pools() + top +
 		       fmt::format("persistence:\n  - {{name: rule, {}}}\nvirtual_servers:\n"
 				   "  - {{name: talk, address: \"{}\", port: 7000, protocol: tcp, forwarding: dnat, "
 				   "pool: talk{}, persistence: rule}}\n",
-				   rule, Lab::vip(ipv4()), ipv4() ? 4 : 6);
+				   rule, vip.empty() ? Lab::vip(ipv4()) : vip, ipv4() ? 4 : 6);
 	}
 
-	nlohmann::json ask(const Lab &lab, const std::string &more) const { return lab.talk(ipv4(), 7000, more); }
+	nlohmann::json ask(const Lab &lab, const std::string &more) const
+	{
+		return lab.talk(Lab::vip(ipv4()), 7000, more);
+	}
 
 	void expect_all_right(const nlohmann::json &said, int requests) const
 	{
@@ -137,8 +140,10 @@ TEST_P(Follow, CookiesThatServersSet)
 		const Ran ran = lab.run(
 			"client",
 			fmt::format("curl -sS -D - --max-time 20 'http://{0}:7000/[1-99]' -o /dev/null --next -sS -D - "
-				    "'http://{0}:7000/?set=sid=user{1}{2}' -o /dev/null",
+				    "'http://{0}:7000/?set=sid=user{1}{2}' -o /dev/null -w 'connections: "
+				    "%{{num_connects}}'",
 				    Lab::vip_url(ipv4()), user, pad));
+		EXPECT_TRUE(ran.output.ends_with("connections: 0")) << "the hundredth response of a connection";
 		const size_t at = ran.output.rfind("X-Server: ");
 
 		ASSERT_NE(at, std::string::npos) << ran.output;
@@ -159,6 +164,65 @@ TEST_P(Follow, CookiesThatServersSet)
 	// They expire.
 	std::this_thread::sleep_for(std::chrono::milliseconds(5500));
 	EXPECT_EQ(lab.query("show sessions")["matched"], 0);
+}
+
+// Several cookies are one client's session: each of them leads back.
+TEST_P(Follow, CookiesOfAFramework)
+{
+	Lab lab(3);
+	auto served_by = [&](const std::string &more) {
+		const Ran ran = lab.run("client", fmt::format("curl -sS -D - -o /dev/null --max-time 5 {} ", more));
+		const size_t at = ran.output.rfind("X-Server: ");
+
+		return at == std::string::npos ? "nobody: " + ran.output : ran.output.substr(at + 10, 3);
+	};
+	const std::string url = fmt::format("http://{}:7000/", Lab::vip_url(ipv4()));
+
+	lab.start_talk();
+	lab.start_daemon(config("type: passive-cookie, session_keyword_type: CFID_CFTOKEN"));
+	for (int user = 1; user <= 4; user++) {
+		const std::string owner = served_by(fmt::format(
+			"'{0}?set=CFID={1}' --next -sS -D - -o /dev/null '{0}?set=CFTOKEN=t{1}'", url, user));
+
+		for (int round = 0; round < 3; round++) {
+			EXPECT_EQ(served_by(fmt::format("-H 'Cookie: CFTOKEN=t{}' {}", user, url)), owner);
+			EXPECT_EQ(served_by(fmt::format("-H 'Cookie: CFTOKEN=t{0}; CFID={0}' {1}", user, url)), owner);
+		}
+	}
+}
+
+// Servers that offer less than others: what a connection has agreed on with its client holds for all.
+TEST_P(Follow, ServersOfDifferentOptions)
+{
+	Lab lab(2);
+
+	lab.run("rs1", "sysctl -qw net.ipv4.tcp_timestamps=0");
+	lab.run("rs2", "sysctl -qw net.ipv4.tcp_sack=0 net.ipv4.tcp_window_scaling=0");
+	lab.start_talk();
+	lab.start_daemon(config());
+	for (int round = 0; round < 2; round++) {
+		const auto said =
+			ask(lab, fmt::format("--requests 60 --connections 4 --keys 30 --mixed --seed {}", round));
+
+		expect_all_right(said, 240);
+		EXPECT_EQ(said["servers"], 3);
+		EXPECT_GT(said["moves"], 80);
+	}
+	lab.expect_no_damage();
+}
+
+// Bodies of 10 MB between moves, both ways.
+TEST_P(Follow, LargeBodies)
+{
+	Lab lab(2);
+
+	lab.start_talk();
+	lab.start_daemon(config());
+	const auto said = ask(lab, "--requests 40 --connections 2 --keys 20 --mixed --largest 10000000");
+
+	expect_all_right(said, 80);
+	EXPECT_GT(said["moves"], 20);
+	lab.expect_no_damage();
 }
 
 // A session's server is disabled in mid-connection: its requests go elsewhere, and stay there.
@@ -335,6 +399,50 @@ TEST_P(Follow, BehindAProxyThatMixesClients)
 	expect_all_right(said, 600);
 	EXPECT_EQ(said["servers"], 3);
 	EXPECT_GT(lab.counter("request_moved"), 100U);
+}
+
+// The other ways through a host: generic XDP; and one arm, where clients and servers share a network.
+class FollowElsewhere : public Follow
+{
+protected:
+	void expect_every_request_at_its_own(Lab &lab, const std::string &vip) const
+	{
+		const auto said = lab.talk(vip, 7000, "--requests 500 --keys 30");
+		expect_all_right(said, 500);
+		EXPECT_EQ(said["servers"], 3);
+		EXPECT_GT(said["moves"], 200);
+		EXPECT_LT(said["longest_ms"], 150 * slowness()) << "nobody had to wait for a repetition";
+		const auto mixed = lab.talk(vip, 7000, "--requests 60 --connections 4 --keys 30 --mixed");
+		expect_all_right(mixed, 240);
+		EXPECT_GT(mixed["moves"], 80);
+		lab.expect_no_damage();
+	}
+};
+
+const Place elsewhere[] = {{true, "xdp"}, {true, "xdp-generic"}, {false, "tc"}, {false, "xdp-generic"}};
+
+INSTANTIATE_TEST_SUITE_P(EndToEnd, FollowElsewhere, testing::ValuesIn(elsewhere), [](const auto &test) {
+	return fmt::format("{}_{}", test.param.ipv4 ? "ipv4" : "ipv6",
+			   test.param.hook == "xdp-generic" ? "xdp_generic" : test.param.hook);
+});
+
+TEST_P(FollowElsewhere, TwoArms)
+{
+	Lab lab(2);
+
+	lab.start_talk();
+	lab.start_daemon(config());
+	expect_every_request_at_its_own(lab, Lab::vip(ipv4()));
+}
+
+TEST_P(FollowElsewhere, OneArm)
+{
+	Lab lab(2);
+
+	lab.make_one_armed();
+	lab.start_talk();
+	lab.start_daemon(config("type: cookie-hash, keyword: sid", "", Lab::arm_vip(ipv4())));
+	expect_every_request_at_its_own(lab, Lab::arm_vip(ipv4()));
 }
 
 } // namespace

@@ -417,10 +417,10 @@ std::string Lab::talk_pools()
 	return yaml;
 }
 
-nlohmann::json Lab::talk(bool ipv4, int port, const std::string &options) const
+nlohmann::json Lab::talk(const std::string &host, int port, const std::string &options) const
 {
 	const Ran ran = run("client", fmt::format("timeout 400 {}/tests/e2e/http_talk ask {} {} {}", source_directory(),
-						  vip(ipv4), port, options));
+						  host, port, options));
 	const size_t at = ran.output.rfind("{\"done\"");
 
 	if (at == std::string::npos)
@@ -477,6 +477,21 @@ void Lab::make_wire_bad(const std::string &where, const std::string &interface, 
 
 	if (ran.status != 0)
 		throw std::runtime_error("make_wire_bad: " + ran.output);
+}
+
+void Lab::make_one_armed() const
+{
+	run("switch", "ip link add arm type veth peer name arm-client");
+	run("switch", "sh -c 'ethtool -K arm tx off gro on; ethtool -K arm-client tx off gro on; ip link set arm "
+		      "master bridge up'");
+	move_interface("switch", "arm-client", "client");
+	run("client",
+	    "sh -c 'ip link set arm-client up; ip addr add 198.51.100.5/32 dev arm-client; ip -6 addr add "
+	    "2001:db8:a::5/128 dev arm-client nodad; ip route add 10.0.2.100/32 dev arm-client src 198.51.100.5; "
+	    "ip -6 route add fd00:2::100/128 dev arm-client src 2001:db8:a::5'");
+	run("balancer",
+	    "sh -c 'ip addr add 10.0.2.100/32 dev servers; ip -6 addr add fd00:2::100/128 dev servers nodad; "
+	    "ip route add 198.51.100.0/24 dev servers; ip -6 route add 2001:db8:a::/64 dev servers'");
 }
 
 void Lab::move_interface(const std::string &from, const std::string &interface, const std::string &to) const

@@ -68,7 +68,7 @@ public:
 	void start_tls();
 	static std::string talk_pools();
 	// What http_talk's client says of its requests (its options: see there).
-	nlohmann::json talk(bool ipv4, int port, const std::string &options) const;
+	nlohmann::json talk(const std::string &host, int port, const std::string &options) const;
 
 	// How often the daemon's data path has counted this reason.
 	uint64_t counter(const std::string &reason) const;
@@ -77,10 +77,15 @@ public:
 
 	// What comes in by an interface is lost, doubled and reordered: each, so many of a thousand packets.
 	void make_wire_bad(const std::string &where, const std::string &interface, int per_mille) const;
+	// The client gets an arm in the servers' network, by which it reaches arm_vip(): all of the
+	// balancer's packets come and go by one interface.
+	void make_one_armed() const;
 	void move_interface(const std::string &from, const std::string &interface, const std::string &to) const;
 
 	static std::string client_address(bool ipv4, int client);
 	static std::string vip(bool ipv4) { return ipv4 ? "192.0.2.10" : "2001:db8::10"; }
+	// In the servers' network: see make_one_armed().
+	static std::string arm_vip(bool ipv4) { return ipv4 ? "10.0.2.100" : "fd00:2::100"; }
 	static std::string vip_url(bool ipv4) { return ipv4 ? "192.0.2.10" : "[2001:db8::10]"; }
 	static std::string member_address(bool ipv4, int number);
 

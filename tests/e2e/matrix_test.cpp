@@ -177,7 +177,7 @@ void expect_requests_stay(Lab &lab, const Combination &one, int clients, int rou
 	lab.start_talk();
 	if (one.rule != HF_RULE_PASSIVE_COOKIE)
 		expect_keys_stay(lab, one, clients, rounds);
-	const auto said = lab.talk(one.ipv4, 7000, "--requests 150 --keys 12 --prefix k" + cookie);
+	const auto said = lab.talk(Lab::vip(one.ipv4), 7000, "--requests 150 --keys 12 --prefix k" + cookie);
 	EXPECT_EQ(said["done"], 150) << said;
 	EXPECT_EQ(said["wrong"], 0) << said;
 	EXPECT_EQ(said["corrupt"], 0) << said;
@@ -185,7 +185,7 @@ void expect_requests_stay(Lab &lab, const Combination &one, int clients, int rou
 	EXPECT_GT(said["moves"], 20) << said;
 	// From elsewhere, too.
 	const auto again =
-		lab.talk(one.ipv4, 7000,
+		lab.talk(Lab::vip(one.ipv4), 7000,
 			 fmt::format("--requests 50 --keys 12 --prefix k --connections 2 --seed 5 --source {}{}",
 				     Lab::client_address(one.ipv4, 2), cookie));
 	EXPECT_EQ(again["wrong"], 0) << again;

@@ -605,26 +605,16 @@ TEST_P(Splice, Soak)
 TEST_P(Splice, OneArm)
 {
 	Lab lab(2);
-	const std::string vip = ipv4() ? "10.0.2.100" : "[fd00:2::100]";
+	const std::string vip = ipv4() ? Lab::arm_vip(true) : "[" + Lab::arm_vip(false) + "]";
 	std::string yaml = Lab::base_config(GetParam().hook);
 
-	lab.run("switch", "ip link add arm type veth peer name arm-client");
-	lab.run("switch", "sh -c 'ethtool -K arm tx off gro on; ethtool -K arm-client tx off gro on; ip link set arm "
-			  "master bridge up'");
-	lab.move_interface("switch", "arm-client", "client");
-	lab.run("client",
-		"sh -c 'ip link set arm-client up; ip addr add 198.51.100.5/32 dev arm-client; ip -6 addr add "
-		"2001:db8:a::5/128 dev arm-client nodad; ip route add 10.0.2.100/32 dev arm-client src 198.51.100.5; "
-		"ip -6 route add fd00:2::100/128 dev arm-client src 2001:db8:a::5'");
-	lab.run("balancer",
-		"sh -c 'ip addr add 10.0.2.100/32 dev servers; ip -6 addr add fd00:2::100/128 dev servers nodad; "
-		"ip route add 198.51.100.0/24 dev servers; ip -6 route add 2001:db8:a::/64 dev servers'");
+	lab.make_one_armed();
 	yaml += "persistence:\n  - {name: rule, type: cookie-hash, keyword: sid}\nvirtual_servers:\n";
 	for (const auto &[name, pool, port] : {std::tuple("web", "web", 80), {"echo", "echo", 9000}})
 		yaml += fmt::format(
 			"  - {{name: {}, address: \"{}\", port: {}, protocol: tcp, forwarding: dnat, pool: {}{}, "
 			"persistence: rule}}\n",
-			name, ipv4() ? "10.0.2.100" : "fd00:2::100", port, pool, ipv4() ? 4 : 6);
+			name, Lab::arm_vip(ipv4()), port, pool, ipv4() ? 4 : 6);
 	lab.start_services();
 	lab.start_daemon(yaml);
 	const std::string hash = make_file(lab, 20000000);

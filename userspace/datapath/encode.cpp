@@ -64,6 +64,7 @@ hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t ru
 	value.flags = static_cast<uint8_t>((splices(server, type) ? HF_SERVER_SPLICES : 0) |
 					   (server.server_first || !reads_streams(type) ? HF_SERVER_BINDS_AT_ONCE : 0) |
 					   (reads_http(type) ? HF_SERVER_FOLLOWS : 0) |
+					   (watches(server, type) ? HF_SERVER_WATCHES : 0) |
 					   (learns(type) ? HF_SERVER_LEARNS : 0));
 	value.server_first_wait = static_cast<uint16_t>(server.server_first_wait);
 	value.method = static_cast<uint8_t>(server.method);

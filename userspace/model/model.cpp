@@ -230,6 +230,11 @@ bool serves(hf_rule_type type, hf_protocol protocol)
 	return reads(type, protocol) || (!reads_datagrams(type) && !reads_streams(type));
 }
 
+bool watches(const VirtualServer &server, hf_rule_type type)
+{
+	return server.protocol == HF_PROTOCOL_TCP && (type == HF_RULE_SIP_CALL_ID || type == HF_RULE_ISO8583_BITMAP);
+}
+
 bool splices(const VirtualServer &server, hf_rule_type type)
 {
 	return server.protocol == HF_PROTOCOL_TCP &&

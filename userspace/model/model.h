@@ -189,5 +189,7 @@ bool serves(hf_rule_type type, hf_protocol protocol);
 bool reads(hf_rule_type type, hf_protocol protocol);
 // Does such a virtual server answer SYNs itself, and make connections of its own to members?
 bool splices(const VirtualServer &server, hf_rule_type type);
+// Do answers interleave on its connections, so that these stay with their first message's member?
+bool watches(const VirtualServer &server, hf_rule_type type);
 
 } // namespace holdfast

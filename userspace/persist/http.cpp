@@ -88,13 +88,12 @@ struct Said {
 
 void note_length(std::string_view value, Said &said)
 {
-	const bool digits = !value.empty() && value.size() <= 18 &&
-			    std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; });
+	const auto body = content_length(value);
 
-	if (said.length || !digits)
+	if (said.length || !body)
 		said.nonsense = true;
 	else
-		said.body = std::stoull(std::string(value));
+		said.body = *body;
 	said.length = true;
 }
 

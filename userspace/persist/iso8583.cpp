@@ -165,10 +165,13 @@ MessageKeys read_iso8583(std::string_view bytes, size_t length, const Rule &rule
 		return ends(more);
 	if (!number(text.substr(header, type_size)) || text[header] > '2')
 		return ends(HF_PARSER_MALFORMED);
-	if (*size + header > HF_DATAGRAM_BYTES)
+	if (*size + header > HF_DATAGRAM_BYTES) {
+		keys.head = {header, HttpFraming::length, HttpMethod::other, *size};
 		return ends(HF_PARSER_LIMIT);
+	}
 	if (text.size() < header + *size)
 		return ends(more);
+	keys.head = {header + *size, HttpFraming::length, HttpMethod::other, 0};
 	const auto values = Walk(text.substr(header, *size), rule).values();
 	if (!values)
 		return ends(HF_PARSER_MALFORMED);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "persist/message.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace holdfast
@@ -140,6 +141,14 @@ hf_session_kind session_kind(hf_rule_type type)
 	default:
 		return HF_SESSION_ADDRESS;
 	}
+}
+
+std::optional<uint64_t> content_length(std::string_view value)
+{
+	if (value.empty() || value.size() > 18 ||
+	    !std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; }))
+		return std::nullopt;
+	return std::stoull(std::string(value));
 }
 
 Address masked(const Address &address, const Rule &rule)

@@ -51,7 +51,7 @@ struct MessageKeys {
 	std::vector<std::string> readable; // of each key: the values that it was made of
 	Address address;                   // with HF_PARSER_MEMBER
 	uint16_t port = 0;
-	HttpHead head; // of an HTTP message whose head is all here
+	HttpHead head; // of a message of a stream whose head is all here
 };
 
 // `bytes`: what is there of a message of `length` bytes; at most HF_MESSAGE_BYTES
@@ -67,6 +67,9 @@ MessageKeys read_ssl(std::string_view bytes, size_t length, const DigestKey &key
 MessageKeys read_http_answer(std::string_view bytes, size_t length, HttpMethod method, const Rule &rule,
 			     const DigestKeys &keys);
 MessageKeys read_ssl_answer(std::string_view bytes, size_t length, const DigestKey &key);
+
+// A Content-Length's value, without white space around it: at most 18 digits.
+std::optional<uint64_t> content_length(std::string_view value);
 
 // What is digested for CFID and CFTOKEN.
 std::string cfid_digest_input(std::string_view cfid, std::string_view cftoken);

@@ -80,9 +80,50 @@ Header read_value(const Text &text, size_t place, bool more)
 	return {HF_PARSER_KEYS, text.bytes.substr(start, end - start)};
 }
 
-} // namespace
+// Without what http_trim() takes away.
+std::string_view trimmed(std::string_view text)
+{
+	const size_t first = text.find_first_not_of(" \t"), last = text.find_last_not_of(" \t\r");
 
-MessageKeys read_sip(std::string_view bytes, size_t length, const DigestKey &key)
+	return first == std::string_view::npos || last == std::string_view::npos || last < first
+		       ? std::string_view()
+		       : text.substr(first, last - first + 1);
+}
+
+// Where the message that begins at `place` ends. Nothing: the end of its head is not here.
+std::optional<HttpHead> frame(const Text &text, size_t place)
+{
+	HttpHead head;
+	bool known = false;
+
+	head.framing = HttpFraming::length;
+	for (;;) {
+		const size_t feed = text.bytes.find('\n', std::min(place, text.bytes.size()));
+		if (feed == std::string_view::npos)
+			return std::nullopt;
+		if (feed == place || (feed == place + 1 && text.at(place) == '\r')) {
+			head.size = feed + 1;
+			return head;
+		}
+		size_t colon = text.begins(place, "content-length") ? place + 14
+			       : text.begins(place, "l")            ? place + 1
+								    : feed;
+		if (colon < feed)
+			colon = text.skip_space(colon, false);
+		if (colon < feed && text.at(colon) == ':') {
+			const auto body = content_length(trimmed(text.bytes.substr(colon + 1, feed - colon - 1)));
+
+			if (known || !body)
+				head.framing = HttpFraming::unframed;
+			else
+				head.body = *body;
+			known = true;
+		}
+		place = feed + 1;
+	}
+}
+
+MessageKeys read_head(std::string_view bytes, size_t length, const DigestKey &key)
 {
 	const Text text{bytes.substr(0, HF_MESSAGE_BYTES)};
 	const size_t size = text.bytes.size();
@@ -140,6 +181,29 @@ MessageKeys read_sip(std::string_view bytes, size_t length, const DigestKey &key
 		}
 		return found;
 	}
+}
+
+} // namespace
+
+MessageKeys read_sip(std::string_view bytes, size_t length, const DigestKey &key)
+{
+	MessageKeys found = read_head(bytes, length, key);
+	const Text text{bytes.substr(0, HF_MESSAGE_BYTES)};
+	size_t place = 0;
+
+	if (text.bytes.size() >= length || (found.outcome != HF_PARSER_KEYS && found.outcome != HF_PARSER_NONE))
+		return found;
+	while (place < 8 && is_line_end(text.at(place)))
+		place++;
+	const auto head = frame(text, place);
+	if (head) {
+		found.head = *head;
+		return found;
+	}
+	MessageKeys more;
+	more.outcome = HF_PARSER_MORE;
+	more.answer = found.answer;
+	return more;
 }
 
 } // namespace holdfast
