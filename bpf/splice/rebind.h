@@ -18,7 +18,7 @@ static __always_inline int rebind_may(const struct hf_splice *splice, const stru
 				      const struct task *task, const struct tcp_seen *seen)
 {
 	if (splice->answers.state == HF_READER_OFF || splice->answers.state == HF_READER_REST ||
-	    forward->flags & (HF_CONNECTION_CLIENT_FIN | HF_CONNECTION_MEMBER_FIN))
+	    forward->flags & HF_CONNECTION_MEMBER_FIN)
 		return -1;
 	return splice->state == HF_SPLICE_BOUND && splice->requested == splice->answered && !splice->pieces &&
 	       splice->answers.state == HF_READER_HEAD && splice->answers.next == splice->answers.head &&
@@ -145,6 +145,9 @@ static __noinline int rebind_locked(hook_context *context, struct task *task, st
 	decision.member = task->wanted;
 	task->left = *forward;
 	splice->flags &= ~(HF_SPLICE_ACKNOWLEDGED | HF_SPLICE_UNSCALE);
+	/* A FIN that has overtaken its request comes again: the old member could not acknowledge it. */
+	if (task->packet.tcp_flags & TCP_FIN && splice->client_next == task->sequence + task->packet.payload_length)
+		splice->flags |= HF_SPLICE_CLIENT_FIN;
 	if (bind_member(task, message, splice, &decision, now) != CONTINUE)
 		goto stay;
 	bind_leave(&task->packet, &task->left, now);

@@ -131,6 +131,46 @@ TEST_P(Rebind, ARequestMoves)
 	EXPECT_EQ(places, 1);
 }
 
+// A client that says no more behind its request: with the request's segment, or, in a wire
+// that reorders, before it. The request moves, and the new member learns of the end.
+TEST_P(Rebind, TheLastRequestMoves)
+{
+	for (const bool overtakes : {false, true}) {
+		Testbed bed(config(web, rule));
+		int wanted = 0, key = 0;
+		{
+			Talk first = begin(bed);
+			move(bed, first, wanted);
+			bed.clear();
+		}
+		Talk talk = begin(bed);
+		for (key = 1; key < wanted; key++) {
+			feed(bed, say(talk, ask_for(key)));
+			talk.client += static_cast<uint32_t>(ask_for(key).size());
+			answer(bed, talk);
+		}
+		const auto size = static_cast<uint32_t>(ask_for(wanted).size());
+		if (overtakes)
+			feed(bed, say(talk, "", fin | ack, size));
+		const Outcome asked = feed(bed, say(talk, ask_for(wanted), overtakes ? ack | psh : fin | ack | psh));
+		ASSERT_EQ(look(asked.packet).flags, syn) << overtakes;
+		const int next = addressee(asked);
+		EXPECT_NE(next, talk.member);
+		const Outcome bound = feed(
+			bed, from_member(next, syn | ack, new_isn, talk.client,
+					 words({0x020405b4, 0x0402080a, new_clock, client_clock + 9, 0x01030307})));
+		EXPECT_EQ(check_packet(bound.packet), "");
+		EXPECT_EQ(look(bound.packet).payload, ask_for(wanted));
+		EXPECT_EQ(look(bound.packet).flags & fin, overtakes ? 0 : fin);
+		// What is not acknowledged comes again.
+		const Outcome again = feed(bed, say(talk, "", fin | ack, size));
+		EXPECT_EQ(addressee(again), next);
+		EXPECT_EQ(look(again.packet).flags & fin, fin);
+		EXPECT_EQ(look(again.packet).sequence, talk.client + size);
+		EXPECT_EQ(bed.reason(HF_REASON_request_given_up), 0U);
+	}
+}
+
 // Before the answer has arrived whole the request waits; a guess moves nobody.
 TEST_P(Rebind, NothingMovesInMidAnswer)
 {
