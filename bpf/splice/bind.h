@@ -405,18 +405,16 @@ static __always_inline int bind(hook_context *context, struct task *task)
 {
 	struct hf_connection *connection = bpf_map_lookup_elem(&connections, &task->packet.flow);
 	struct message *message = message_get();
-	struct hf_splice *splice = NULL;
-	__u32 now = clock_now(), id;
+	__u32 now = clock_now(), id = task->splice;
+	struct hf_splice *splice = splice_get(id);
 	int verdict;
 
-	if (connection && connection->flags & HF_CONNECTION_SPLICED)
-		splice = splice_get(connection->splice);
-	if (!splice || !message) {
+	/* The table may have needed the connection's place. */
+	if (!splice || !message || !connection || connection->splice != id) {
 		if (splice)
-			splice_unlock(splice, splice->id);
+			splice_unlock(splice, id);
 		return drop(HF_REASON_state_missing);
 	}
-	id = splice->id;
 	verdict = HAND_OVER;
 	if (splice->state == HF_SPLICE_CONNECTING) {
 		/* bind_member() has made it: the lock keeps everybody else out. */

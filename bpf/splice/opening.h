@@ -228,6 +228,7 @@ static __always_inline int opening(hook_context *context, struct task *task)
 	if (!splice_lock(splice))
 		return HOOK_DROP; /* likewise */
 	id = splice->id;
+	task->splice = id;
 	verdict = opening_segment(context, task, splice);
 	if (verdict != HAND_OVER)
 		splice_unlock(splice, id);

@@ -237,6 +237,7 @@ static __noinline int replay_refused(struct task *task, const struct hf_connecti
 	task->packet.flow = splice->client;
 	task->virtual_server = splice->virtual_server;
 	task->refused = true;
+	task->splice = splice->id;
 	return HAND_OVER;
 }
 

@@ -172,9 +172,6 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 		reason_count(HF_REASON_stream_unframed);
 		reader_give_up(splice);
 	}
-	if (!read && packet->payload_length &&
-	    !reader_passes(reply ? &splice->answers : &splice->requests, sequence, packet->payload_length))
-		return SPLICE_READ;
 	if (reply) {
 		/* The SYN-ACK again: the replay was lost. */
 		if (unlikely(packet->tcp_flags & TCP_SYN))
@@ -182,6 +179,11 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 		if (unlikely(sequence_after(splice->client_first, acknowledgement)) && packet->tcp_flags & TCP_ACK &&
 		    !(packet->tcp_flags & TCP_RST))
 			return drop(HF_REASON_splice_stray);
+	}
+	if (!read && packet->payload_length &&
+	    !reader_passes(reply ? &splice->answers : &splice->requests, sequence, packet->payload_length))
+		return SPLICE_READ;
+	if (reply) {
 		if (unlikely(splice->pieces) && packet->tcp_flags & TCP_ACK) {
 			acknowledgement = translate_early(packet, splice, acknowledgement, &again);
 			if (again)
