@@ -95,19 +95,6 @@ static __noinline __u32 datagram_load_members(hook_context *context, const struc
 	return parser;
 }
 
-/* What to ask the table of sessions about the datagram's keys. */
-static __always_inline void datagram_query(struct message_query *query, const struct task *task,
-					   struct message *message, const struct hf_virtual_server *settings,
-					   const struct hf_rule *rule, __u32 now)
-{
-	query->session.pool = settings->pool;
-	query->session.timeout = rule->timeout;
-	query->session.now = now;
-	query->keys = &message->keys;
-	query->keys->scope = session_scope(settings, task->virtual_server, rule);
-	query->virtual_server = task->virtual_server;
-}
-
 /* Records the keys of what a member has begun. */
 static __noinline void datagram_learn(struct task *task, __u32 now)
 {
@@ -118,7 +105,7 @@ static __noinline void datagram_learn(struct task *task, __u32 now)
 
 	if (!message || !settings || !rule || task->outcome != HF_PARSER_KEYS || message->answer)
 		return;
-	datagram_query(&query, task, message, settings, rule, now);
+	message_ask(&query, message, settings, task->virtual_server, rule, now);
 	query.proved = true;
 	message_record(&query, task->connection.member);
 }
@@ -155,7 +142,7 @@ static __always_inline __u32 datagram_choose(struct task *task, struct message *
 
 	if (!settings || !rule)
 		return 0;
-	datagram_query(&query, task, message, settings, rule, now);
+	message_ask(&query, message, settings, task->virtual_server, rule, now);
 	query.proved = task->bound;
 	query.unlimited = !(rule->flags & HF_RULE_OVERRIDE_CONNECTION_LIMIT);
 

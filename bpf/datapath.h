@@ -16,6 +16,7 @@
 #include "datagram.h"
 #include "forward/nat.h"
 #include "reject.h"
+#include "splice/answers.h"
 #include "splice/follow.h"
 #include "splice/front.h"
 #include "splice/translate.h"

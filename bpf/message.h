@@ -6,6 +6,7 @@
 #pragma once
 
 #include "begin.h"
+#include "persist/parser.h"
 
 /* Does this socket already have one of the member's places? */
 static __noinline bool message_is_bound(const struct packet *packet, const struct hf_member *member, __u32 now)
@@ -23,6 +24,19 @@ static __noinline bool message_is_bound(const struct packet *packet, const struc
 		return !connection_expired(connection, now);
 	embryo = bpf_map_lookup_elem(&embryonic_connections, &reply);
 	return embryo && embryo_alive(embryo, now);
+}
+
+/* What to ask the table of sessions about a message's keys. */
+static __always_inline void message_ask(struct message_query *query, struct message *message,
+					const struct hf_virtual_server *settings, __u32 virtual_server,
+					const struct hf_rule *rule, __u32 now)
+{
+	query->session.pool = settings->pool;
+	query->session.timeout = rule->timeout;
+	query->session.now = now;
+	query->keys = &message->keys;
+	query->keys->scope = session_scope(settings, virtual_server, rule);
+	query->virtual_server = virtual_server;
 }
 
 /* The member of the first key, in the rule's order, that has a live session; then of one that is proposed. */

@@ -37,7 +37,7 @@ struct task {
 	__u32 stored;            /* bytes of the head in earlier segments */
 	__u32 looks;             /* programs that have read in it */
 	__u32 wanted;            /* the member of the request */
-	__u32 splice; /* of an opening: its name; this packet's programs have its lock */
+	__u32 splice;            /* of an opening: its name; this packet's programs have its lock */
 	/* of a connection whose member has refused it, or says nothing */
 	bool refused;
 	struct hf_connection left; /* the entry of the member that has it no more */

@@ -146,12 +146,7 @@ static __noinline int bind_choose(struct task *task, struct message *message, st
 		/* The rule, if there is one, knows addresses only. */
 		return decide(packet, settings, decision, now);
 	}
-	query.session.pool = settings->pool;
-	query.session.timeout = rule->timeout;
-	query.session.now = now;
-	query.keys = &message->keys;
-	query.keys->scope = session_scope(settings, task->virtual_server, rule);
-	query.virtual_server = task->virtual_server;
+	message_ask(&query, message, settings, task->virtual_server, rule, now);
 	query.unlimited = !(rule->flags & HF_RULE_OVERRIDE_CONNECTION_LIMIT);
 	if (task->outcome == HF_PARSER_KEYS) {
 		decision->member = bind_by_keys(&query, packet, message, rule, decision);

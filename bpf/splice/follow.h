@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Following: what a bound connection's segments say, where a message may begin in
- * them. Requests: does each belong to the connection's member? Responses: do they set
- * cookies, and where do they end? (TLS: which session id does the server give?)
+ * them. Requests: does each belong to the connection's member? Of responses: answers.h.
  *
  *   entry --> request --> parser --> followed --> forward, or rebind (TC)
  *   entry --> answer  ---------------------------> forward
@@ -15,7 +14,6 @@
 
 #include "../message.h"
 #include "../persist/http.h"
-#include "../persist/ssl_session_id.h"
 #include "reader.h"
 
 /* Looks into one segment: tail calls are counted by the kernel. */
@@ -301,12 +299,7 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 		message->keys.count = 0;
 		return member;
 	}
-	query.session.pool = settings->pool;
-	query.session.timeout = rule->timeout;
-	query.session.now = now;
-	query.keys = &message->keys;
-	query.keys->scope = session_scope(settings, task->virtual_server, rule);
-	query.virtual_server = task->virtual_server;
+	message_ask(&query, message, settings, task->virtual_server, rule, now);
 	query.unlimited = true;
 	member = message_find(&query, &task->packet);
 	task->beyond = member;
@@ -409,92 +402,6 @@ static __always_inline int followed(hook_context *context, struct task *task)
 	if (HOOK_HAS_LOWER_HOOK)
 		return HOOK_PASS;
 	task->stage = HF_STAGE_REBIND;
-	return HAND_OVER;
-}
-
-/* What a member's message says of its keys: they are its own. */
-static __noinline void follow_learn(const struct task *task, struct message *message, __u32 member, __u32 now)
-{
-	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
-	const struct hf_rule *rule = task_rule(task);
-	struct message_query query = {};
-
-	if (!settings || !rule)
-		return;
-	query.session.pool = settings->pool;
-	query.session.timeout = rule->timeout;
-	query.session.now = now;
-	query.keys = &message->keys;
-	query.keys->scope = session_scope(settings, task->virtual_server, rule);
-	query.keys->replace = true;
-	query.virtual_server = task->virtual_server;
-	query.proved = true;
-	reason_count(HF_REASON_key_learnt);
-	message_record(&query, member);
-}
-
-/* A final response's head: it answers a request. */
-static __always_inline void follow_answered(struct task *task, const struct hf_splice *splice,
-					    const struct message *message)
-{
-	if (message->framing == HTTP_INTERIM)
-		return;
-	task->answered++;
-	if ((__s16)(splice->requested - task->answered) >= 0 || task->reader.state == HF_READER_OFF)
-		return;
-	/* Nobody has asked. */
-	reason_count(HF_REASON_stream_unframed);
-	task->reader.state = HF_READER_OFF;
-}
-
-/* Likewise, a member's segment; `http`: or else TLS. */
-static __always_inline int follow_answer(hook_context *context, struct task *task)
-{
-	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
-	const struct hf_rule *rule = task_rule(task);
-	struct message *message = message_get();
-	struct hf_splice *splice = splice_get(task->connection.splice);
-	bool http;
-	int verdict;
-
-	if (!splice || !settings || !message || !rule)
-		return drop(HF_REASON_splice_half);
-	if (!(settings->flags & (HF_SERVER_FOLLOWS | HF_SERVER_LEARNS))) {
-		reader_give_up(splice);
-		task->stage = HF_STAGE_FORWARD;
-		return HAND_OVER;
-	}
-	http = settings->flags & HF_SERVER_FOLLOWS;
-	if (!task->reading) {
-		verdict = follow_begin(context, task, splice, &splice->answers);
-		if (verdict != CONTINUE)
-			return verdict;
-	}
-	verdict = follow_step(context, task, splice->id, HF_EARLY_ANSWER);
-	if (verdict != CONTINUE)
-		return verdict;
-	task->looks++;
-	message->method = task->methods >> 2 * (task->answered & 15) & 3;
-	task->outcome = http ? http_answer_parse(message, rule) : ssl_session_id_answer_parse(message, rule);
-	task->stage = HF_STAGE_FORWARD;
-	if (task->outcome == HF_PARSER_MORE) {
-		verdict = follow_keep(task, splice, HF_EARLY_ANSWER);
-		return verdict == CONTINUE ? HAND_OVER : verdict;
-	}
-	if (message->keys.count)
-		follow_learn(task, message, task->connection.member, clock_now());
-	if (!http || !message->head || task->looks > FOLLOW_MOST_LOOKS) {
-		if (http)
-			reason_count(HF_REASON_stream_unframed);
-		task->reader.state = HF_READER_OFF;
-		return HAND_OVER;
-	}
-	follow_past_head(task, message);
-	follow_answered(task, splice, message);
-	if (task->reader.state == HF_READER_REST)
-		task->at = task->packet.payload_length;
-	if (task->at < task->packet.payload_length && task->reader.state != HF_READER_OFF)
-		task->stage = HF_STAGE_ANSWER;
 	return HAND_OVER;
 }
 
