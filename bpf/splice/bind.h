@@ -96,8 +96,11 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 	if (segment_write(context, packet, segment))
 		return drop(HF_REASON_packet_resize);
 	splice->wake = 0;
-	splice->tries++;
 	splice->connecting_since = clock_now();
+	if (!splice->tries)
+		splice->asked_since = splice->connecting_since;
+	if (splice->tries != 0xff)
+		splice->tries++;
 	return bind_send(context, packet, connection, false);
 }
 
@@ -280,6 +283,13 @@ static __noinline int bind_member(struct task *task, struct message *message, st
 /* Members that are asked, one after another, and SYNs to each of them but the last. */
 #define BIND_MOST_MEMBERS 3
 #define BIND_MOST_SYNS 3
+/* And seconds: on a bad wire, or of an impatient client, three SYNs go by in no time. */
+#define BIND_PATIENCE 3
+
+static __always_inline bool bind_is_silent(const struct hf_splice *splice, __u32 now)
+{
+	return splice->tries >= BIND_MOST_SYNS && now - splice->asked_since >= BIND_PATIENCE;
+}
 
 /* The old member's entry: what it still says is answered with a RST. Its place is free. */
 static __noinline void bind_leave(const struct packet *packet, const struct hf_connection *forward, __u32 now)
@@ -416,7 +426,7 @@ static __always_inline int bind(hook_context *context, struct task *task)
 		bool reset = task->packet.tcp_flags & TCP_RST && !task->refused;
 
 		task->connection = *connection;
-		if (task->refused || (!reset && splice->tries >= BIND_MOST_SYNS)) {
+		if (task->refused || (!reset && bind_is_silent(splice, now))) {
 			verdict = bind_elsewhere(context, task, splice, now);
 			if (verdict == CONTINUE && task->refused)
 				verdict = bind_refuse_connecting(context, task, splice);

@@ -118,9 +118,11 @@ struct hf_splice {
 	__u32 methods;             /* enum http_method of the last 16 requests, two bits each, by their number */
 	__u32 held_since;          /* a request waits for its member since; seconds; 0: none does */
 	__u32 read_since;          /* an unfinished head is there since */
+	__u32 asked_since;         /* the member was sent its first SYN then; seconds */
+	__u32 pad;
 	__u8 key[16];              /* HF_SERVER_WATCHES: of the first message; zeros: it had none */
 };
-HF_SIZE(hf_splice, 248);
+HF_SIZE(hf_splice, 256);
 
 /*
  * free_splices_ends: one entry. The free slots are a ring, the array free_splices:

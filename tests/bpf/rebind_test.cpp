@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // A bound connection goes to another member between two requests, packet by packet.
+#include <chrono>
+#include <thread>
+
 #include "bpf/splice_fixture.h"
 
 namespace holdfast::test
@@ -169,6 +172,28 @@ TEST_P(Rebind, TheLastRequestMoves)
 		EXPECT_EQ(look(again.packet).sequence, talk.client + size);
 		EXPECT_EQ(bed.reason(HF_REASON_request_given_up), 0U);
 	}
+}
+
+// A member that says nothing is asked again; another one, when it has been silent for long.
+TEST_P(Rebind, ASilentMemberIsReplaced)
+{
+	Testbed bed(config(web, rule));
+	Talk talk = begin(bed);
+	int key = 0;
+	const int asked = addressee(move(bed, talk, key));
+	const auto began = std::chrono::steady_clock::now();
+
+	for (int again = 0; again < 5; again++) {
+		const Outcome repeated = feed(bed, say(talk, ask_for(key)));
+		EXPECT_EQ(look(repeated.packet).flags, syn);
+		EXPECT_EQ(addressee(repeated), asked);
+	}
+	EXPECT_EQ(bed.reason(HF_REASON_member_replaced), 0U);
+	std::this_thread::sleep_until(began + std::chrono::milliseconds(4100));
+	const Outcome other = feed(bed, say(talk, ask_for(key)));
+	EXPECT_EQ(look(other.packet).flags, syn);
+	EXPECT_NE(addressee(other), asked);
+	EXPECT_EQ(bed.reason(HF_REASON_member_replaced), 1U);
 }
 
 // Before the answer has arrived whole the request waits; a guess moves nobody.

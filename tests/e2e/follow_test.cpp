@@ -121,7 +121,7 @@ TEST_P(Follow, OverBadWires)
 	const auto said = ask(lab, "--requests 100 --connections 6 --keys 20 --mixed --largest 100000 --timeout 60");
 
 	expect_all_right(said, 600);
-	if (said["failed"] != 0)
+	if (HasFailure())
 		ADD_FAILURE() << lab.holdfast("show counters").output << lab.query("show connections --limit 100");
 	EXPECT_GT(said["moves"], 200);
 	lab.expect_no_damage();
