@@ -21,6 +21,7 @@ typedef struct __sk_buff hook_context;
 	STAGE(collect, HF_STAGE_COLLECT)                                                                               \
 	STAGE(bind, HF_STAGE_BIND)                                                                                     \
 	STAGE(replay, HF_STAGE_REPLAY)                                                                                 \
+	STAGE(watch, HF_STAGE_WATCH)                                                                                   \
 	STAGE(rebind, HF_STAGE_REBIND)
 #define HOOK_SECTION SEC("tc")
 #define HOOK_PROGRAM(name) holdfast_tc##name

@@ -196,10 +196,11 @@ __noinline int iso8583_message(struct message *message, const struct hf_rule *ru
 	return HF_PARSER_KEYS;
 }
 
-static __always_inline int iso8583_bitmap_parse(struct message *message, const struct hf_rule *rule)
+/* The message that begins at `at`. */
+static __always_inline int iso8583_bitmap_parse_at(struct message *message, const struct hf_rule *rule, __u32 at)
 {
 	int more = message->available < message->length ? HF_PARSER_MORE : HF_PARSER_MALFORMED;
-	__u32 header = rule->flags & HF_RULE_FRAMING_ASCII ? 4 : 2, available = message->available;
+	__u32 header = rule->flags & HF_RULE_FRAMING_ASCII ? 4 : 2, available = message->available - at;
 	int length;
 
 	message->keys.kind = HF_SESSION_ISO8583;
@@ -207,25 +208,31 @@ static __always_inline int iso8583_bitmap_parse(struct message *message, const s
 	if (available < header)
 		return more;
 	if (header == 4)
-		length = iso8583_number(message, 0, 4);
+		length = iso8583_number(message, at, 4);
 	else
-		length = message_byte(message, 0) << 8 | message_byte(message, 1);
+		length = message_byte(message, at) << 8 | message_byte(message, at + 1);
 	if (length < ISO8583_TYPE + ISO8583_BITMAP)
 		return HF_PARSER_MALFORMED;
 	/* What is no message of these need not be waited for. */
 	if (available < header + ISO8583_TYPE)
 		return more;
-	if (iso8583_number(message, header, ISO8583_TYPE) < 0 || message_byte(message, header) > '2')
+	at += header;
+	if (iso8583_number(message, at, ISO8583_TYPE) < 0 || message_byte(message, at) > '2')
 		return HF_PARSER_MALFORMED;
 	message->framing = HTTP_LENGTH;
 	if (length + header > HF_DATAGRAM_BYTES) {
-		message->head = header;
+		message->head = at;
 		message->body = length;
 		return HF_PARSER_LIMIT;
 	}
 	if (available < length + header)
 		return more;
-	message->head = header + length;
+	message->head = at + length;
 	message->body = 0;
-	return iso8583_message(message, rule, header, header + length);
+	return iso8583_message(message, rule, at, at + length);
+}
+
+static __always_inline int iso8583_bitmap_parse(struct message *message, const struct hf_rule *rule)
+{
+	return iso8583_bitmap_parse_at(message, rule, 0);
 }

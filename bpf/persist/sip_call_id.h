@@ -188,9 +188,9 @@ __noinline int sip_frame(struct message *message, __u32 at)
 	return message->head != 0;
 }
 
-static __always_inline int sip_call_id_parse(struct message *message, const struct hf_rule *rule)
+/* The message that begins at `at`. */
+static __always_inline int sip_call_id_parse_at(struct message *message, const struct hf_rule *rule, __u32 at)
 {
-	__u32 at = 0;
 	int outcome;
 
 	message->keys.kind = HF_SESSION_SIP_CALL_ID;
@@ -205,4 +205,9 @@ static __always_inline int sip_call_id_parse(struct message *message, const stru
 		return outcome;
 	message->keys.count = 0;
 	return HF_PARSER_MORE;
+}
+
+static __always_inline int sip_call_id_parse(struct message *message, const struct hf_rule *rule)
+{
+	return sip_call_id_parse_at(message, rule, 0);
 }

@@ -373,6 +373,7 @@ static __noinline int bind_elsewhere(hook_context *context, struct task *task, s
 static __always_inline int bind_first(hook_context *context, struct task *task, struct message *message,
 				      struct hf_splice *splice, __u32 now)
 {
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
 	struct decision decision = {.virtual_server = task->virtual_server, .fresh = true};
 	int verdict;
 
@@ -381,8 +382,8 @@ static __always_inline int bind_first(hook_context *context, struct task *task, 
 		reason_count(HF_REASON_no_usable_member);
 		return bind_refuse(context, task, splice);
 	}
-	if (splice->flags & HF_SPLICE_WHOLE)
-		follow_bound(splice, message, task->outcome);
+	if (settings && splice->flags & HF_SPLICE_WHOLE)
+		follow_bound(splice, message, task->outcome, !(settings->flags & HF_SERVER_FOLLOWS));
 	/* The client would not send again what decides: it has to begin anew. */
 	verdict = bind_member(task, message, splice, &decision, now);
 	if (verdict != CONTINUE)

@@ -347,9 +347,8 @@ static __always_inline int follow_stay(struct task *task, struct hf_splice *spli
 	return follow_go_on(task);
 }
 
-/* A message of a protocol whose answers interleave: its connection stays, and only counts. Likewise. */
-static __always_inline int follow_watched(struct task *task, const struct hf_splice *splice,
-					  const struct message *message)
+/* Has the message another key than its connection's first one? It is counted. */
+static __always_inline void follow_count_others(const struct hf_splice *splice, const struct message *message)
 {
 	const __u64 *first = (const __u64 *)splice->key;
 	bool known = false;
@@ -361,6 +360,13 @@ static __always_inline int follow_watched(struct task *task, const struct hf_spl
 	}
 	if (message->keys.count && !known)
 		reason_count(HF_REASON_key_of_another);
+}
+
+/* A message of a protocol whose answers interleave: its connection stays. Likewise. */
+static __always_inline int follow_watched(struct task *task, const struct hf_splice *splice,
+					  const struct message *message)
+{
+	follow_count_others(splice, message);
 	follow_past_head(task, message);
 	if (task->looks > FOLLOW_MOST_LOOKS) {
 		reason_count(HF_REASON_stream_unframed);
@@ -405,8 +411,11 @@ static __always_inline int followed(hook_context *context, struct task *task)
 	return HAND_OVER;
 }
 
-/* Of a client's early data, which its member is about to get: requests from its second one on are looked at. */
-static __noinline void follow_bound(struct hf_splice *splice, struct message *message, int outcome)
+/*
+ * Of a client's early data, which its member is about to get: requests from its second one
+ * on are looked at; of a connection that is `watched`, when it is established (watch.h).
+ */
+static __noinline void follow_bound(struct hf_splice *splice, struct message *message, int outcome, bool watched)
 {
 	__u32 stored = splice->client_next - splice->client_first, end;
 	struct hf_reader *reader = &splice->requests;
@@ -436,7 +445,7 @@ static __noinline void follow_bound(struct hf_splice *splice, struct message *me
 		reader->state = HF_READER_OFF;
 		return;
 	}
-	if (end < stored) {
+	if (end < stored && !watched) {
 		/* Another request is behind: the client sends it again, unless it was told that it is here. */
 		if (splice->flags & HF_SPLICE_ACKNOWLEDGED &&
 		    (__s32)(splice->acknowledged - splice->client_first - end) > 0) {
@@ -447,5 +456,5 @@ static __noinline void follow_bound(struct hf_splice *splice, struct message *me
 		splice->client_next = splice->client_first + end;
 		splice->flags &= ~HF_SPLICE_CLIENT_FIN;
 	}
-	reader->next = reader->head = splice->client_next;
+	reader->next = reader->head = splice->client_first + end;
 }

@@ -142,7 +142,7 @@ static __noinline int opening_segment(hook_context *context, struct task *task, 
 	most = limits->max_head > stored ? limits->max_head - stored : 0;
 	if (packet->payload_length > (__u32)skip && !(splice->flags & HF_SPLICE_CLIENT_FIN)) {
 		/* What follows the request while its member is asked has to belong to it. */
-		if (splice->state == HF_SPLICE_CONNECTING && splice->flags & HF_SPLICE_WHOLE &&
+		if (splice->state == HF_SPLICE_CONNECTING && settings->flags & HF_SERVER_FOLLOWS &&
 		    !reader_passes(&splice->requests, seen->sequence, packet->payload_length))
 			return drop(HF_REASON_request_held);
 		if (!most)

@@ -4,6 +4,7 @@
 
 #include "rebind.h"
 #include "replay.h"
+#include "watch.h"
 
 HOOK_SECTION
 int HOOK_PROGRAM(_collect)(hook_context *context)
@@ -34,7 +35,15 @@ int HOOK_PROGRAM(_replay)(hook_context *context)
 	if (!task)
 		return drop(HF_REASON_state_missing);
 	verdict = replay(context, task);
-	return verdict == HAND_OVER ? stage_go(context, HF_STAGE_BIND) : verdict;
+	return verdict == HAND_OVER ? stage_go(context, task->stage) : verdict;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_watch)(hook_context *context)
+{
+	struct task *task = task_get();
+
+	return task ? watch(context, task) : drop(HF_REASON_state_missing);
 }
 
 HOOK_SECTION

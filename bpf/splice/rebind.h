@@ -163,7 +163,7 @@ static __noinline int rebind_locked(hook_context *context, struct task *task, st
 		splice->acknowledged = forwarded;
 		early_delete(splice->id, HF_EARLY_REQUEST);
 	}
-	follow_bound(splice, message, HF_PARSER_NONE);
+	follow_bound(splice, message, HF_PARSER_NONE, false);
 	reason_count(HF_REASON_request_moved);
 	return rebind_connect(context, task, splice, forwarded);
 stay:

@@ -238,6 +238,7 @@ static __noinline int replay_refused(struct task *task, const struct hf_connecti
 	task->virtual_server = splice->virtual_server;
 	task->refused = true;
 	task->splice = splice->id;
+	task->stage = HF_STAGE_BIND;
 	return HAND_OVER;
 }
 
@@ -309,6 +310,12 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 	packet->flow = splice->client;
 	if (!settings || !settings->parser)
 		connection_record(packet, &task->connection, now);
+	if (settings && settings->flags & HF_SERVER_WATCHES && splice->requests.state != HF_READER_OFF &&
+	    splice->requests.next != splice->client_next) {
+		task->splice = splice->id;
+		task->stage = HF_STAGE_WATCH;
+		return HAND_OVER;
+	}
 	return replay_from(context, task, splice, 0);
 }
 
@@ -353,7 +360,7 @@ static __always_inline int replay(hook_context *context, struct task *task)
 			verdict = replay_from(context, task, splice, at);
 		}
 	}
-	/* Where another member is to be asked, the lock is handed over, too. */
+	/* With the packet, the lock is handed over, too. */
 	if (verdict != HAND_OVER)
 		splice_unlock(splice, id);
 	return verdict;

@@ -43,6 +43,7 @@ enum hf_stage {
 	HF_STAGE_COLLECT,               /* what a client sends before it is bound (TC) */
 	HF_STAGE_BIND,                  /* the member of a stream (TC) */
 	HF_STAGE_REPLAY,                /* what a member sends before it has all that was collected (TC) */
+	HF_STAGE_WATCH,                 /* messages behind the first in that; then the same (TC) */
 	HF_STAGE_REQUEST,               /* a bound client's segment in which a message begins, or a chunk */
 	HF_STAGE_FOLLOWED,              /* the member of a request, whose head was parsed */
 	HF_STAGE_ANSWER,                /* likewise, a member's segment */

@@ -27,8 +27,9 @@ std::string card_message(const std::string &card)
 class Watch : public SpliceTest
 {
 protected:
-	// A connection that was bound by this message, which its member has.
-	void begin(Testbed &bed, const std::string &message)
+	// A connection that was bound by what begins with this message; its member has it,
+	// and what came `later`, but before that member had accepted.
+	void begin(Testbed &bed, const std::string &message, const std::string &later = "")
 	{
 		const uint32_t cookie = ask(bed);
 
@@ -40,6 +41,10 @@ protected:
 		member_ = addressee(connecting);
 		acknowledgement_ = cookie + 1;
 		next_ = client_isn + 1 + static_cast<uint32_t>(message.size());
+		if (!later.empty())
+			open(bed, from_client(ack | psh, next_, acknowledgement_, stamps(client_clock + 2, 0)) /
+					  Payload(later));
+		next_ += static_cast<uint32_t>(later.size());
 		ASSERT_TRUE(sent(Hook::tc, open(bed, from_member(member_, syn | ack, member_isn, client_isn + 1,
 								 words({0x020405b4, 0x0402080a, member_clock,
 									client_clock + 2, 0x01030307})))));
@@ -103,6 +108,26 @@ TEST_P(Watch, SipCalls)
 	EXPECT_EQ(bed.reason(HF_REASON_request_moved), 0U);
 }
 
+// A client that does not wait: what it says before its member has accepted counts likewise.
+TEST_P(Watch, WhatComesBeforeTheMemberHasAccepted)
+{
+	const std::string cut = sip_message("three", "Content-Length: 5\r\n", "12345");
+
+	for (size_t at = 0; at <= cut.size(); at += 7) {
+		Testbed bed(config("port: 80, protocol: tcp, persistence: by-call",
+				   "  - {name: by-call, type: sip-call-id}\n"));
+
+		begin(bed, sip_message("one") + sip_message("two"), sip_message("one") + cut.substr(0, at));
+		EXPECT_EQ(others(bed), at == cut.size() || at + 5 >= cut.size() ? 2U : 1U) << at;
+		if (at < cut.size())
+			say(bed, cut.substr(at));
+		EXPECT_EQ(others(bed), 2U) << at;
+		say(bed, sip_message("one") + sip_message("four"));
+		EXPECT_EQ(others(bed), 3U) << at;
+		EXPECT_EQ(unclear(bed), 0U);
+	}
+}
+
 TEST_P(Watch, Cards)
 {
 	Testbed bed(config("port: 80, protocol: tcp, persistence: by-card",
@@ -118,6 +143,7 @@ TEST_P(Watch, Cards)
 	say(bed, cut.substr(1, 20));
 	say(bed, cut.substr(21));
 	EXPECT_EQ(others(bed), 3U);
+	EXPECT_EQ(unclear(bed), 0U);
 	say(bed, "no message at all");
 	EXPECT_EQ(bed.reason(HF_REASON_key_malformed), 1U);
 	say(bed, card_message("5500000000000004"));
