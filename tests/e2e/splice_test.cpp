@@ -570,7 +570,9 @@ TEST_P(Splice, Soak)
 	Lab lab(4);
 
 	lab.start_services();
-	lab.start_daemon(config("", "early_data: {timeout: 4}\n"));
+	lab.start_talk();
+	lab.start_daemon(config(server("talk", 7000, "talk", "persistence: rule"),
+				Lab::talk_pools() + "early_data: {timeout: 4}\n"));
 	curl(lab, "1");
 	const std::string hash = make_file(lab, 300000);
 	for (const auto &[host, interface] :
@@ -584,6 +586,12 @@ TEST_P(Splice, Soak)
 					      rounds, url()));
 		ASSERT_EQ(fetch_hash(lab, 300000), hash);
 		expect_echo(lab, 100000, static_cast<uint8_t>(rounds));
+		const auto said = lab.talk(
+			Lab::vip(ipv4()), 7000,
+			fmt::format("--requests 60 --connections 6 --keys 20 --mixed --largest 100000 --seed {}",
+				    rounds));
+		EXPECT_TRUE(said["done"] == 360 && said["wrong"] == 0 && said["corrupt"] == 0 && said["failed"] == 0)
+			<< said << lab.holdfast("show counters").output;
 		rounds++;
 	} while (std::chrono::steady_clock::now() < end);
 	// When all is over, no slot, no piece and no place is held.
