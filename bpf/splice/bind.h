@@ -11,6 +11,7 @@
 #include "../way.h"
 #include "follow.h"
 #include "opening.h"
+#include "preface.h"
 
 /*
  * Sends what the packet has become to the connection's member. `clone`: the packet is
@@ -76,13 +77,18 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
 	__u32 room = bind_room(packet, connection);
+	struct message *message = message_get();
 	struct tcp_offer offer = {};
 	struct segment *segment;
 
-	if (!workplace)
+	if (!workplace || !message)
 		return drop(HF_REASON_state_missing);
+	if (!splice->tries) {
+		splice->preface = preface_make(message, splice, packet->ipv4);
+		splice->flags = (splice->flags & ~HF_SPLICE_PREFACE) | (splice->preface ? HF_SPLICE_PREFACE : 0);
+	}
 	segment = &workplace->segment;
-	segment_begin(segment, reset ? TCP_RST : TCP_SYN, splice->client_first - !reset, 0, reset ? 0 : 64240);
+	segment_begin(segment, reset ? TCP_RST : TCP_SYN, preface_first(splice) - !reset, 0, reset ? 0 : 64240);
 	if (!reset) {
 		offer.mss = splice->client_mss < room ? splice->client_mss : room;
 		offer.sack = splice->flags & HF_SPLICE_SACK;

@@ -39,28 +39,48 @@ static __always_inline __u16 replay_window(const struct hf_splice *splice)
 	return window;
 }
 
-static __always_inline void replay_segment(struct replay *replay, __u32 length, bool last)
+/* The packet becomes a segment, whose payload lies at `within` in the message, and leaves. */
+static __always_inline void replay_send(struct replay *replay, __u32 sequence, __u32 within, __u32 length, bool last)
 {
+	struct packet *packet = &replay->task->packet;
 	struct hf_splice *splice = replay->splice;
 	struct segment *segment = replay->segment;
 	__u8 flags = TCP_ACK;
 
-	if (last && length)
+	if (length && (last || !replay->loaded))
 		flags |= TCP_PSH;
 	if (last && splice->flags & HF_SPLICE_CLIENT_FIN)
 		flags |= TCP_FIN;
-	segment_begin(segment, flags, splice->client_first + replay->at, splice->member_first, replay_window(splice));
+	segment_begin(segment, flags, sequence, splice->member_first, replay_window(splice));
 	if (splice->flags & HF_SPLICE_TIMESTAMPS)
 		segment_add_timestamps(segment, splice->client_timestamp, splice->member_timestamp);
 	segment->payload_length = length;
+	if (length) {
+		/* What lies behind is the rest of the piece: kept, for the next segment. */
+		__u64 *behind = (__u64 *)(replay->message->bytes + below(within + length, HF_MESSAGE_BYTES));
+		__u64 kept = *behind;
+
+		*behind = 0;
+		segment->payload_sum = early_sum(replay->message, within, length);
+		*behind = kept;
+	}
+	if (segment_write(replay->context, packet, segment) ||
+	    (length && packet_store(replay->context, segment_frame_length(segment, packet) - length,
+				    replay->message->bytes + below(within, HF_MESSAGE_BYTES),
+				    below(length - 1, HF_MESSAGE_BYTES) + 1))) {
+		reason_count(HF_REASON_packet_resize);
+		replay->verdict = HOOK_DROP;
+		return;
+	}
+	traffic_count(splice->virtual_server, splice->member, false,
+		      segment_network_length(packet) + sizeof(struct tcphdr) + segment->options_length + length);
+	replay->verdict = bind_send(replay->context, packet, &replay->task->connection, !last);
 }
 
 /* One segment. 1: it was the last. */
 static long replay_one(__u32 index, struct replay *replay)
 {
 	struct hf_splice *splice = replay->splice;
-	struct segment *segment = replay->segment;
-	struct message *message = replay->message;
 	__u32 piece = splice->piece, left = replay->end - replay->at, number, within, length;
 	bool last;
 
@@ -75,37 +95,24 @@ static long replay_one(__u32 index, struct replay *replay)
 		length = left;
 	last = length == left;
 	if (length) {
-		if (replay->loaded != number + 1 && !early_load_piece(message, splice->id, number, 0)) {
+		if (replay->loaded != number + 1 && !early_load_piece(replay->message, splice->id, number, 0)) {
 			/* It has arrived in the meantime. */
 			replay->verdict = PACKET_TAKEN;
 			return 1;
 		}
 		replay->loaded = number + 1;
 	}
-	replay_segment(replay, length, last);
-	if (length) {
-		/* What lies behind is the rest of the piece: kept, for the next segment. */
-		__u64 *behind = (__u64 *)(message->bytes + below(within + length, HF_MESSAGE_BYTES));
-		__u64 kept = *behind;
-
-		*behind = 0;
-		segment->payload_sum = early_sum(message, within, length);
-		*behind = kept;
-	}
-	if (segment_write(replay->context, &replay->task->packet, segment) ||
-	    (length &&
-	     packet_store(replay->context, segment_frame_length(segment, &replay->task->packet) - length,
-			  message->bytes + below(within, HF_MESSAGE_BYTES), below(length - 1, HF_MESSAGE_BYTES) + 1))) {
-		reason_count(HF_REASON_packet_resize);
-		replay->verdict = HOOK_DROP;
-		return 1;
-	}
-	traffic_count(splice->virtual_server, splice->member, false,
-		      segment_network_length(&replay->task->packet) + sizeof(struct tcphdr) + segment->options_length +
-			      length);
-	replay->verdict = bind_send(replay->context, &replay->task->packet, &replay->task->connection, !last);
+	replay_send(replay, splice->client_first + replay->at, within, length, last);
 	replay->at += length;
-	return last;
+	return last || replay->verdict == HOOK_DROP;
+}
+
+static __noinline void replay_preface(struct replay *replay)
+{
+	const struct hf_splice *splice = replay->splice;
+	__u32 length = preface_make(replay->message, splice, replay->task->packet.ipv4);
+
+	replay_send(replay, preface_first(splice), 0, length, false);
 }
 
 /* Sends the early data from `at` on. The packet ends here. */
@@ -134,6 +141,8 @@ static __noinline int replay_from(hook_context *context, struct task *task, stru
 	replay.segment->partial =
 		packet_checksum_is_partial(context, task->packet.transport + offsetof(struct tcphdr, check));
 	splice->replayed_at = clock_milliseconds();
+	if (splice->flags & HF_SPLICE_PREFACE && !at)
+		replay_preface(&replay);
 	bpf_loop(REPLAY_MOST_SEGMENTS, replay_one, &replay, 0);
 	return replay.verdict;
 }
@@ -283,7 +292,7 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 	if (!workplace)
 		return drop(HF_REASON_state_missing);
 	seen = &workplace->seen;
-	ours = packet->tcp_flags & TCP_ACK && seen->acknowledgement == splice->client_first;
+	ours = packet->tcp_flags & TCP_ACK && seen->acknowledgement == preface_first(splice);
 	if (ours && packet->tcp_flags & TCP_RST) {
 		return replay_refused(task, reply, splice);
 	}
@@ -306,6 +315,8 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 	if (replay_establish(task, splice, reply, now))
 		return drop(HF_REASON_splice_half);
 	connection_record_keys(&packet->flow, reply, now);
+	if (splice->preface)
+		splice->member_acknowledged = preface_first(splice);
 	/* From here on the packet is one of the client's. */
 	packet->flow = splice->client;
 	if (!settings || !settings->parser)

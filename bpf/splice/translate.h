@@ -8,6 +8,7 @@
 
 #include "../clock.h"
 #include "../tcp.h"
+#include "preface.h"
 #include "reader.h"
 
 /* The header's options as nearly every segment has them: NOP, NOP, timestamps. */
@@ -107,20 +108,24 @@ static __noinline __u32 translate_options(hook_context *context, const struct pa
 static __noinline __u32 translate_early(const struct packet *packet, struct hf_splice *splice, __u32 acknowledgement,
 					bool *again)
 {
+	__u32 floor = splice->flags & HF_SPLICE_ACKNOWLEDGED ? splice->acknowledged : splice->client_first;
+
 	*again = false;
+	if (!sequence_after(splice->client_first, acknowledgement))
+		splice->flags &= ~HF_SPLICE_PREFACE;
 	if (!sequence_after(splice->client_next, acknowledgement)) {
 		splice->flags &= ~HF_SPLICE_ACKNOWLEDGED;
 		splice_release_early(splice->id);
 		return acknowledgement;
 	}
-	if (splice->flags & HF_SPLICE_ACKNOWLEDGED && sequence_after(splice->acknowledged, acknowledgement)) {
+	if (splice->flags & (HF_SPLICE_ACKNOWLEDGED | HF_SPLICE_PREFACE) && sequence_after(floor, acknowledgement)) {
 		/* The client does not send it again: a repeated acknowledgement asks us to. */
 		*again = !packet->payload_length && acknowledgement == splice->member_acknowledged &&
 			 clock_milliseconds() - splice->replayed_at > TRANSLATE_REPLAY_EVERY &&
 			 !(packet->tcp_flags & (TCP_FIN | TCP_RST));
 		if (!*again)
 			splice->member_acknowledged = acknowledgement;
-		return splice->acknowledged;
+		return floor;
 	}
 	return acknowledgement;
 }
@@ -176,7 +181,7 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 		/* The SYN-ACK again: the replay was lost. */
 		if (unlikely(packet->tcp_flags & TCP_SYN))
 			return HAND_OVER;
-		if (unlikely(sequence_after(splice->client_first, acknowledgement)) && packet->tcp_flags & TCP_ACK &&
+		if (unlikely(sequence_after(preface_first(splice), acknowledgement)) && packet->tcp_flags & TCP_ACK &&
 		    !(packet->tcp_flags & TCP_RST))
 			return drop(HF_REASON_splice_stray);
 	}
@@ -184,7 +189,7 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 	    !reader_passes(reply ? &splice->answers : &splice->requests, sequence, packet->payload_length))
 		return SPLICE_READ;
 	if (reply) {
-		if (unlikely(splice->pieces) && packet->tcp_flags & TCP_ACK) {
+		if (unlikely(splice->pieces || splice->flags & HF_SPLICE_PREFACE) && packet->tcp_flags & TCP_ACK) {
 			acknowledgement = translate_early(packet, splice, acknowledgement, &again);
 			if (again)
 				return HAND_OVER;

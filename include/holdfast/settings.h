@@ -101,7 +101,8 @@ struct hf_virtual_server {
 	__u8 parser; /* enum hf_stage: reads each datagram, or the first bytes of each stream; 0: none */
 	__u8 flags;
 	__u16 server_first_wait; /* seconds */
-	__u16 pad;
+	__u8 proxy_protocol;     /* its version, of what members get first; 0: nothing */
+	__u8 pad;
 	char name[HF_NAME_LENGTH + 1];
 };
 HF_SIZE(hf_virtual_server, 84);

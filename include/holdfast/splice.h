@@ -27,7 +27,8 @@ enum {
 	HF_SPLICE_UNSCALE = 8,       /* the member does not scale: the client's windows are made plain */
 	HF_SPLICE_CLIENT_FIN = 16,   /* behind the early data */
 	HF_SPLICE_ACKNOWLEDGED = 32, /* the client was told that early data has arrived: it is ours to deliver */
-	HF_SPLICE_WHOLE = 64         /* the parser reads from the first byte: it keeps nothing of earlier segments */
+	HF_SPLICE_WHOLE = 64,        /* the parser reads from the first byte: it keeps nothing of earlier segments */
+	HF_SPLICE_PREFACE = 128      /* the member has not acknowledged its preface */
 };
 
 /* How far one direction of a connection has been read: HTTP messages, or a hello. */
@@ -119,7 +120,8 @@ struct hf_splice {
 	__u32 held_since;          /* a request waits for its member since; seconds; 0: none does */
 	__u32 read_since;          /* an unfinished head is there since */
 	__u32 asked_since;         /* the member was sent its first SYN then; seconds */
-	__u32 pad;
+	__u16 preface;             /* bytes that the member gets in front of client_first: who the client is */
+	__u16 pad;
 	__u8 key[16];              /* HF_SERVER_WATCHES: of the first message; zeros: it had none */
 };
 HF_SIZE(hf_splice, 256);

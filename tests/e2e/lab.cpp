@@ -506,6 +506,7 @@ std::string Lab::base_config(const std::string &mode, int members)
 				       mode, mode);
 
 	for (const auto &[name, port] : {std::pair("web", 8080),
+					 {"proxied", 8088},
 					 {"echo", 9000},
 					 {"name", 5353},
 					 {"sip", 5060},

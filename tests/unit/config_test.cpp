@@ -110,7 +110,7 @@ persistence:
   - {name: cards, type: iso8583-bitmap, fields: [42, 2], bitmap_relation: and, keyvalue_relation: or, framing: ascii4, encoding: ascii}
 virtual_servers:
   - {name: web, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: dnat, pool: aaa, persistence: header, server_first: true}
-  - {name: any, address: 192.0.2.10, port: 81, protocol: tcp, forwarding: dnat, pool: aaa, syn_protection: true, server_first_wait: 2}
+  - {name: any, address: 192.0.2.10, port: 81, protocol: tcp, forwarding: dnat, pool: aaa, syn_protection: true, server_first_wait: 2, proxy_protocol: v2}
 )";
 
 TEST(Config, RulesThatReadStreams)
@@ -130,6 +130,8 @@ TEST(Config, RulesThatReadStreams)
 	EXPECT_TRUE(config.virtual_servers[0].server_first);
 	EXPECT_TRUE(config.virtual_servers[1].syn_protection);
 	EXPECT_EQ(config.virtual_servers[1].server_first_wait, 2U);
+	EXPECT_EQ(config.virtual_servers[0].proxy_protocol, 0);
+	EXPECT_EQ(config.virtual_servers[1].proxy_protocol, 2);
 }
 
 const std::string good_learning = R"(version: 1
@@ -310,7 +312,8 @@ const Broken broken[] = {
 	 "port: 80, protocol: udp, forwarding: dnat, pool: aaa, persistence: header",
 	 "f:12:105: virtual_servers[0].persistence: a rule of type http-header-hash needs protocol tcp", good_streams},
 	{"protection_of_udp",
-	 "port: 81, protocol: tcp, forwarding: dnat, pool: aaa, syn_protection: true, server_first_wait: 2",
+	 "port: 81, protocol: tcp, forwarding: dnat, pool: aaa, syn_protection: true, server_first_wait: 2, "
+	 "proxy_protocol: v2",
 	 "port: 81, protocol: udp, forwarding: dnat, pool: aaa, syn_protection: true",
 	 "f:13:108: virtual_servers[1].syn_protection: belongs to protocol tcp only", good_streams},
 	{"direct_of_streams", "port: 80, protocol: tcp, forwarding: dnat",
@@ -321,6 +324,12 @@ const Broken broken[] = {
 	{"wait_too_long", "server_first_wait: 2", "server_first_wait: 5",
 	 "f:13:133: virtual_servers[1].server_first_wait: 5 s; allowed: less than early_data.timeout, 5 s",
 	 good_streams},
+	{"proxy_protocol_3", "proxy_protocol: v2", "proxy_protocol: v3",
+	 "f:13:152: virtual_servers[1].proxy_protocol: 'v3' is not known; allowed: none, v1, v2", good_streams},
+	{"proxy_protocol_of_udp",
+	 "protocol: tcp, forwarding: dnat, pool: aaa, syn_protection: true, server_first_wait: 2",
+	 "protocol: udp, forwarding: dnat, pool: aaa",
+	 "f:13:108: virtual_servers[1].proxy_protocol: belongs to protocol tcp only", good_streams},
 	{"share_too_small", "max_bytes_per_client: 100000", "max_bytes_per_client: 20000",
 	 "f:2:52: early_data.max_bytes_per_client: 20000 is too little for a head of max_head: 8192; allowed: at least "
 	 "25280",

@@ -320,7 +320,9 @@ void Parser::read_opening(ObjectReader &reader, VirtualServer &server)
 	server.server_first = reader.boolean("server_first").value_or(false);
 	if (auto wait = reader.integer("server_first_wait", 1, HF_SERVER_FIRST_WAIT_MAX))
 		server.server_first_wait = static_cast<uint32_t>(*wait);
-	for (const char *key : {"syn_protection", "server_first", "server_first_wait"}) {
+	if (auto version = reader.word<uint8_t>("proxy_protocol", {{"none", 0}, {"v1", 1}, {"v2", 2}}))
+		server.proxy_protocol = *version;
+	for (const char *key : {"syn_protection", "server_first", "server_first_wait", "proxy_protocol"}) {
 		if (server.protocol == HF_PROTOCOL_UDP && reader.has(key))
 			reader.error(key, "belongs to protocol tcp only");
 	}
@@ -351,7 +353,7 @@ void Parser::read_virtual_server(ObjectReader &reader)
 		server.idle_timeout = static_cast<uint32_t>(*timeout);
 	read_opening(reader, server);
 	reader.unavailable(
-		{"source_addresses", "x_forwarded_for", "proxy_protocol", "new_sessions_per_second", "own_addresses"});
+		{"source_addresses", "x_forwarded_for", "new_sessions_per_second", "own_addresses"});
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"),
 			   reader.place("server_first_wait"), reader.has("pool"), reader.has("persistence"),
 			   protocol.has_value()});

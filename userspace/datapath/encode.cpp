@@ -67,6 +67,7 @@ hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t ru
 					   (watches(server, type) ? HF_SERVER_WATCHES : 0) |
 					   (learns(type) ? HF_SERVER_LEARNS : 0));
 	value.server_first_wait = static_cast<uint16_t>(server.server_first_wait);
+	value.proxy_protocol = server.proxy_protocol;
 	value.method = static_cast<uint8_t>(server.method);
 	value.forwarding = static_cast<uint8_t>(server.forwarding);
 	copy_name(value.name, server.name);

@@ -238,7 +238,7 @@ bool watches(const VirtualServer &server, hf_rule_type type)
 bool splices(const VirtualServer &server, hf_rule_type type)
 {
 	return server.protocol == HF_PROTOCOL_TCP &&
-	       (reads_streams(type) || server.syn_protection || server.server_first);
+	       (reads_streams(type) || server.syn_protection || server.server_first || server.proxy_protocol);
 }
 
 } // namespace holdfast

@@ -109,6 +109,7 @@ struct VirtualServer {
 	bool syn_protection = false;
 	bool server_first = false;
 	uint32_t server_first_wait = HF_SERVER_FIRST_WAIT_DEFAULT;
+	uint8_t proxy_protocol = 0; // its version; 0: none
 
 	bool operator==(const VirtualServer &) const = default;
 };
