@@ -122,7 +122,7 @@ struct hf_splice {
 	__u32 asked_since;         /* the member was sent its first SYN then; seconds */
 	__u16 preface;             /* bytes that the member gets in front of client_first: who the client is */
 	__u16 pad;
-	__u8 key[16];              /* HF_SERVER_WATCHES: of the first message; zeros: it had none */
+	__u8 key[16]; /* HF_SERVER_WATCHES: of the first message; zeros: it had none */
 };
 HF_SIZE(hf_splice, 256);
 

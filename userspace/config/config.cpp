@@ -352,8 +352,7 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	if (auto timeout = reader.integer("idle_timeout", 1, HF_IDLE_TIMEOUT_MAX))
 		server.idle_timeout = static_cast<uint32_t>(*timeout);
 	read_opening(reader, server);
-	reader.unavailable(
-		{"source_addresses", "x_forwarded_for", "new_sessions_per_second", "own_addresses"});
+	reader.unavailable({"source_addresses", "x_forwarded_for", "new_sessions_per_second", "own_addresses"});
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"),
 			   reader.place("server_first_wait"), reader.has("pool"), reader.has("persistence"),
 			   protocol.has_value()});
