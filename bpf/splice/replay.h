@@ -39,8 +39,8 @@ static __always_inline __u16 replay_window(const struct hf_splice *splice)
 	return window;
 }
 
-/* The packet becomes a segment, whose payload lies at `within` in the message, and leaves. */
-static __always_inline void replay_send(struct replay *replay, __u32 sequence, __u32 within, __u32 length, bool last)
+/* The packet becomes a segment, whose payload lies at `within` in the message, and leaves. False: it could not. */
+static __always_inline bool replay_send(struct replay *replay, __u32 sequence, __u32 within, __u32 length, bool last)
 {
 	struct packet *packet = &replay->task->packet;
 	struct hf_splice *splice = replay->splice;
@@ -70,11 +70,12 @@ static __always_inline void replay_send(struct replay *replay, __u32 sequence, _
 				    below(length - 1, HF_MESSAGE_BYTES) + 1))) {
 		reason_count(HF_REASON_packet_resize);
 		replay->verdict = HOOK_DROP;
-		return;
+		return false;
 	}
 	traffic_count(splice->virtual_server, splice->member, false,
 		      segment_network_length(packet) + sizeof(struct tcphdr) + segment->options_length + length);
 	replay->verdict = bind_send(replay->context, packet, &replay->task->connection, !last);
+	return true;
 }
 
 /* One segment. 1: it was the last. */
@@ -102,9 +103,10 @@ static long replay_one(__u32 index, struct replay *replay)
 		}
 		replay->loaded = number + 1;
 	}
-	replay_send(replay, splice->client_first + replay->at, within, length, last);
+	if (!replay_send(replay, splice->client_first + replay->at, within, length, last))
+		return 1;
 	replay->at += length;
-	return last || replay->verdict == HOOK_DROP;
+	return last;
 }
 
 static __noinline void replay_preface(struct replay *replay)
