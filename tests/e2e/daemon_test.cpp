@@ -32,7 +32,7 @@ std::string shop(const std::string &rule, int members = 3, const std::string &mo
 	return yaml;
 }
 
-const size_t pools = 14; // of the lab's base configuration
+const size_t pools = 16; // of the lab's base configuration
 const std::string by_address = "  - {name: rule, type: source-address, timeout: 300}\n";
 
 class Daemon : public testing::Test
