@@ -20,6 +20,7 @@ struct watch {
 	const struct hf_splice *splice;
 	struct hf_reader reader;
 	__u32 at;
+	bool more; /* the message at `at` is not complete */
 };
 
 /* A message. 1: there is no more, or no more that can be read. */
@@ -44,7 +45,8 @@ static long watch_one(__u32 index, struct watch *watch)
 		outcome = sip_call_id_parse_at(message, rule, watch->at);
 	else
 		outcome = iso8583_bitmap_parse_at(message, rule, watch->at);
-	if (outcome == HF_PARSER_MORE)
+	watch->more = outcome == HF_PARSER_MORE;
+	if (watch->more)
 		return 1;
 	if (!message->head) {
 		watch->reader.state = HF_READER_BROKEN;
@@ -96,8 +98,9 @@ __noinline int watch_early(__u32 id, __u32 rule_id)
 	watch.reader.next = splice->client_next;
 	watch.reader.head = splice->client_first + watch.at;
 	watch.reader.parsed = 0;
+	/* Only a message that is not complete can be kept: behind so many others there may be more. */
 	if (watch.reader.state == HF_READER_BROKEN ||
-	    (watch.reader.state == HF_READER_HEAD && watch.at < stored && !watch_keep(splice, message, watch.at))) {
+	    (watch.at < stored && (!watch.more || !watch_keep(splice, message, watch.at)))) {
 		reason_count(HF_REASON_stream_unframed);
 		watch.reader.state = HF_READER_OFF;
 	}

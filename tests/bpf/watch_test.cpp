@@ -128,6 +128,21 @@ TEST_P(Watch, WhatComesBeforeTheMemberHasAccepted)
 	}
 }
 
+// More than are read: nothing is guessed about what follows.
+TEST_P(Watch, TooManyAtOnce)
+{
+	Testbed bed(config("port: 80, protocol: tcp, persistence: by-card",
+			   "  - {name: by-card, type: iso8583-bitmap, fields: [2]}\n"));
+	std::string many;
+
+	for (int i = 0; i < 40; i++)
+		many += card_message("4111111111111111");
+	begin(bed, many.substr(0, many.size() / 2), many.substr(many.size() / 2));
+	EXPECT_EQ(unclear(bed), 1U);
+	say(bed, card_message("5500000000000004"));
+	EXPECT_EQ(others(bed), 0U);
+}
+
 TEST_P(Watch, Cards)
 {
 	Testbed bed(config("port: 80, protocol: tcp, persistence: by-card",
