@@ -84,6 +84,7 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 	if (!workplace || !message)
 		return drop(HF_REASON_state_missing);
 	if (!splice->tries) {
+		splice->preface = 0;
 		splice->preface = preface_make(message, splice, packet->ipv4);
 		splice->flags = (splice->flags & ~HF_SPLICE_PREFACE) | (splice->preface ? HF_SPLICE_PREFACE : 0);
 	}

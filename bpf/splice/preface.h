@@ -60,12 +60,15 @@ static __always_inline __u32 preface_text(__u8 *to, const struct hf_flow_key *cl
 static __noinline __u32 preface_make(struct message *message, const struct hf_splice *splice, bool ipv4)
 {
 	const struct hf_virtual_server *settings = service_settings(splice->virtual_server);
-	__u32 length = 0;
+	__u32 version = settings ? settings->proxy_protocol : 0, length;
 
-	if (!settings || !settings->proxy_protocol)
+	/* One that was announced stays what it is, whatever is configured by now. Its length tells which it is. */
+	if (splice->preface)
+		version = splice->preface == (ipv4 ? 28 : 52) ? 2 : 1;
+	if (!version)
 		return 0;
-	length = settings->proxy_protocol == 1 ? preface_text(message->bytes, &splice->client, ipv4)
-					       : preface_binary(message->bytes, &splice->client, ipv4);
+	length = version == 1 ? preface_text(message->bytes, &splice->client, ipv4)
+			      : preface_binary(message->bytes, &splice->client, ipv4);
 	__builtin_memset(message->bytes + below(length, 128), 0, MESSAGE_SLACK);
 	return length;
 }

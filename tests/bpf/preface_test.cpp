@@ -67,6 +67,8 @@ TEST_P(Preface, NumbersInFrontOfTheClients)
 		EXPECT_EQ(look(repeated(first).packet).acknowledgement, client_isn + 1);
 		EXPECT_EQ(bed.reason(HF_REASON_replayed_again), 0U) << "it has just been sent";
 		std::this_thread::sleep_for(std::chrono::milliseconds(80));
+		// What has been announced stays, whatever members are to get from now on.
+		bed.apply(config(web + fmt::format(", proxy_protocol: v{}", 3 - version), rule));
 		const Outcome again = repeated(first);
 		EXPECT_EQ(addressee(again), member);
 		EXPECT_EQ(look(again.packet).payload, request);
