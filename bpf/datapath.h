@@ -19,6 +19,7 @@
 #include "splice/answers.h"
 #include "splice/follow.h"
 #include "splice/front.h"
+#include "splice/insert.h"
 #include "splice/translate.h"
 #include "way.h"
 
@@ -32,7 +33,7 @@ static __always_inline int datapath_hand_over(const struct packet *packet, __u32
 {
 	struct task *task = task_get();
 
-	if (HOOK_HAS_LOWER_HOOK && (stage == HF_STAGE_COLLECT || stage == HF_STAGE_REPLAY))
+	if (HOOK_HAS_LOWER_HOOK && (stage == HF_STAGE_COLLECT || stage == HF_STAGE_REPLAY || stage == HF_STAGE_EMIT))
 		return HOOK_PASS;
 	if (!task)
 		return drop(HF_REASON_state_missing);
@@ -45,9 +46,10 @@ static __always_inline int datapath_hand_over(const struct packet *packet, __u32
 
 /* What a spliced connection's packet needs before its addresses are translated. */
 static __always_inline int datapath_translate_splice(hook_context *context, const struct packet *packet,
-						     struct hf_connection *connection, __u32 *next, bool read)
+						     struct hf_connection *connection, __u32 *next,
+						     enum translate_known known)
 {
-	int verdict = splice_translate(context, packet, connection, read);
+	int verdict = splice_translate(context, packet, connection, known);
 
 	if (verdict == SPLICE_READ) {
 		struct task *task = task_get();
@@ -58,6 +60,16 @@ static __always_inline int datapath_translate_splice(hook_context *context, cons
 					  connection->flags & HF_CONNECTION_REPLY ? HF_STAGE_ANSWER : HF_STAGE_REQUEST,
 					  next);
 	}
+	if (verdict == SPLICE_EDIT) {
+		struct task *task = task_get();
+
+		if (task) {
+			task->connection = *connection;
+			task->source = EMIT_SEGMENT;
+			task->limit = 0;
+		}
+		return datapath_hand_over(packet, connection->virtual_server, HF_STAGE_EMIT, next);
+	}
 	if (verdict == HAND_OVER)
 		return datapath_hand_over(packet, connection->virtual_server, HF_STAGE_REPLAY, next);
 	if (verdict == SPLICE_LOST) {
@@ -67,8 +79,19 @@ static __always_inline int datapath_translate_splice(hook_context *context, cons
 	return verdict;
 }
 
+/* What was found in the segment is put into it. HAND_OVER: nothing was. */
+static __always_inline int datapath_insert(hook_context *context, struct packet *packet, const struct hf_next_hop *hop)
+{
+	const struct task *task = task_get();
+
+	if (!task || !task->edits.count)
+		return HAND_OVER;
+	reason_count(HF_REASON_cookie_written);
+	return insert_in_place(context, packet, &task->edits, task->sequence, hop->mtu);
+}
+
 /* `next`: what HAND_OVER names; NULL for datagrams. `read`: what the segment says is known. */
-static __always_inline int datapath_forward(hook_context *context, const struct packet *packet,
+static __always_inline int datapath_forward(hook_context *context, struct packet *packet,
 					    struct hf_connection *connection, __u32 *next, bool read)
 {
 	bool reply = connection->flags & HF_CONNECTION_REPLY;
@@ -99,7 +122,16 @@ static __always_inline int datapath_forward(hook_context *context, const struct 
 	if (unlikely(packet->network_length > hop->mtu) && !packet_is_segmented_later(context))
 		return drop(HF_REASON_too_big);
 	if (next && connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
-		verdict = datapath_translate_splice(context, packet, connection, next, read);
+		enum translate_known known = read ? TRANSLATE_READ : TRANSLATE_UNREAD;
+
+		if (HOOK_HAS_LOWER_HOOK && read && reply) {
+			verdict = datapath_insert(context, packet, hop);
+			if (verdict == CONTINUE)
+				known = TRANSLATE_EDITED;
+			else if (verdict != HAND_OVER)
+				return verdict;
+		}
+		verdict = datapath_translate_splice(context, packet, connection, next, known);
 		if (verdict != CONTINUE)
 			return verdict;
 	}
@@ -272,13 +304,15 @@ static __always_inline int datapath_read(hook_context *context, __u32 *next)
 	struct task *task = task_get();
 	struct hf_connection *connection;
 	struct hf_splice *splice;
+	int verdict;
 
 	if (!task)
 		return drop(HF_REASON_state_missing);
 	splice = follow_splice(task, &connection);
 	if (!splice)
 		return drop(HF_REASON_splice_half);
-	if (!follow_commit(task, splice, connection->flags & HF_CONNECTION_REPLY))
-		return drop(HF_REASON_opening_busy);
+	verdict = follow_commit(task, splice, connection->flags & HF_CONNECTION_REPLY);
+	if (verdict != CONTINUE)
+		return verdict;
 	return datapath_forward(context, &task->packet, connection, next, true);
 }

@@ -124,6 +124,29 @@ struct {
 	__uint(max_entries, 16384);
 } pool_endpoints SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct hf_cookie_key);
+	__type(value, __u32); /* member */
+	__uint(max_entries, 16384);
+} cookie_members SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct hf_cookie_text_key);
+	__type(value, struct hf_cookie_text);
+	__uint(max_entries, 262144);
+} cookie_texts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hf_wall_clock);
+	__uint(max_entries, 1);
+} wall_clock SEC(".maps");
+
 /* State: written by the data path. */
 
 struct {
@@ -208,6 +231,14 @@ struct {
 	__type(value, __u32); /* entries of early_data */
 	__uint(max_entries, 1);
 } early_pieces SEC(".maps");
+
+/* Never an LRU, either: without it a stream cannot go on. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct hf_edits_key);
+	__type(value, struct hf_edits);
+	__uint(max_entries, HF_EDITED);
+} edits SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

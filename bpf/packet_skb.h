@@ -22,7 +22,8 @@ typedef struct __sk_buff hook_context;
 	STAGE(bind, HF_STAGE_BIND)                                                                                     \
 	STAGE(replay, HF_STAGE_REPLAY)                                                                                 \
 	STAGE(watch, HF_STAGE_WATCH)                                                                                   \
-	STAGE(rebind, HF_STAGE_REBIND)
+	STAGE(rebind, HF_STAGE_REBIND)                                                                                 \
+	STAGE(emit, HF_STAGE_EMIT)
 #define HOOK_SECTION SEC("tc")
 #define HOOK_PROGRAM(name) holdfast_tc##name
 
@@ -144,6 +145,12 @@ static __always_inline void packet_note_change(hook_context *context, __u32 diff
 static __always_inline int packet_resize(hook_context *context, __u32 length)
 {
 	return bpf_skb_change_tail(context, length, 0);
+}
+
+/* The checksum's place, where it is left to hardware, would not move along. */
+static __always_inline int packet_grow_front(hook_context *context, __u32 size)
+{
+	return -1;
 }
 
 static __always_inline int packet_out(hook_context *context, __u32 interface)

@@ -115,6 +115,12 @@ static __always_inline int packet_resize(hook_context *context, __u32 length)
 	return bpf_xdp_adjust_tail(context, (int)length - (int)packet_length(context));
 }
 
+/* Room in front: its bytes are to be written. */
+static __always_inline int packet_grow_front(hook_context *context, __u32 size)
+{
+	return bpf_xdp_adjust_head(context, -(int)size);
+}
+
 static __always_inline int packet_out(hook_context *context, __u32 interface)
 {
 	if (interface == packet_interface(context) && !hairpin_by_redirect)

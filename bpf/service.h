@@ -46,3 +46,12 @@ static __always_inline const struct hf_virtual_server *service_settings(__u32 vi
 {
 	return bpf_map_lookup_elem(&virtual_server_settings, &virtual_server);
 }
+
+/* Does the virtual server's rule go by what messages say? Others go by addresses, or there is none. */
+static __always_inline bool service_reads(const struct hf_virtual_server *settings)
+{
+	__u32 id = settings->rule;
+	const struct hf_rule *rule = bpf_map_lookup_elem(&rules, &id);
+
+	return settings->parser && rule && rule->type > HF_RULE_SOURCE_ADDRESS_PORT_HASH;
+}

@@ -11,6 +11,12 @@
 #include "persist/parser.h"
 #include "service.h"
 
+/* What the stage `emit` sends. */
+enum emit_source {
+	EMIT_SEGMENT, /* the packet's own payload */
+	EMIT_EARLY    /* what the client sent before it had its member */
+};
+
 struct task {
 	struct hf_connection connection; /* that the packet will be translated with */
 	struct packet packet;
@@ -41,6 +47,13 @@ struct task {
 	/* of a connection whose member has refused it, or says nothing */
 	bool refused;
 	struct hf_connection left; /* the entry of the member that has it no more */
+	/* of what is changed */
+	bool marked;           /* the request has a cookie of its member, that need not be renewed */
+	__u16 unmarked;        /* as it will be */
+	__u8 source;           /* enum emit_source */
+	__u32 limit;           /* bytes of the segment that go on; the rest comes again */
+	__u32 emit_from;       /* with EMIT_EARLY: what the member has acknowledged; 0: nothing */
+	struct hf_edits edits; /* found in this segment; when it is sent, all that there are */
 };
 
 /* Private to each hook's programs: not shared, not pinned. */

@@ -6,6 +6,8 @@
  *   cookie-hash        the value of a cookie, or of the first Cookie header
  *   persistent-cookie, passive-cookie
  *                      the value of a cookie, which members set (cookies.h)
+ *   insert-cookie, rewrite-cookie, embedded-cookie
+ *                      a cookie that names a member (member_cookies.h)
  *
  * White space around a value, and quotes around a cookie's, are no part of it; an
  * empty value is none. A head is read when all of it is there.
@@ -14,6 +16,7 @@
 
 #include "cookies.h"
 #include "http_head.h"
+#include "member_cookies.h"
 
 /* Nothing is decided by this line. */
 #define HTTP_GO_ON (-1)
@@ -84,6 +87,10 @@ static __always_inline long http_pair(struct http_scan *scan, __u8 separator, bo
 	message->places[HTTP_PAIR] = end + 1;
 	value = at + scan->rule->keyword_length + 1;
 	if (value <= end && message_byte(message, value - 1) == '=' && http_matches(message, scan->rule, at)) {
+		if (cookie && member_cookies_read(scan->rule)) {
+			member_cookies_value(message, scan->rule, value, end);
+			return 0;
+		}
 		int outcome = http_value(message, scan->rule, value, end, cookie);
 
 		message->places[HTTP_OUTCOME] = outcome;
@@ -127,7 +134,13 @@ static __always_inline bool http_learns(const struct hf_rule *rule)
 
 static __always_inline bool http_is_cookie_rule(const struct hf_rule *rule)
 {
-	return rule->type == HF_RULE_COOKIE_HASH || http_learns(rule);
+	return rule->type == HF_RULE_COOKIE_HASH || http_learns(rule) || member_cookies_read(rule);
+}
+
+/* Does it matter what members set? */
+static __always_inline bool http_reads_answers(const struct hf_rule *rule)
+{
+	return http_learns(rule) || member_cookies_edit(rule, true);
 }
 
 /* Lines whose first bytes, in any case, are those of `name` are to be looked at; `length` 0: none are. */
@@ -177,7 +190,7 @@ __noinline int http_request_header(struct message *message, const struct hf_rule
 /* Likewise, of a response's: what its Set-Cookie says, but for the attributes. Likewise. */
 __noinline int http_response_header(struct message *message, const struct hf_rule *rule, __u32 at, __u32 end)
 {
-	if (!message || !rule || !http_learns(rule))
+	if (!message || !rule || !http_reads_answers(rule))
 		return HTTP_GO_ON;
 	/* A CR, too, becomes a "-". */
 	if ((message_word(message, at) | HTTP_ANY_CASE) != HTTP_SET_COOK || message_byte(message, at + 3) != '-' ||
@@ -185,7 +198,63 @@ __noinline int http_response_header(struct message *message, const struct hf_rul
 	    message_byte(message, at + 10) != ':')
 		return HTTP_GO_ON;
 	at += 11;
-	return http_cookie_list(message, rule, at, message_find_byte(message, at, end, ';'));
+	if (http_learns(rule))
+		return http_cookie_list(message, rule, at, message_find_byte(message, at, end, ';'));
+	if (at < end && http_is_blank(message_byte(message, at))) {
+		http_trim(message, at, end);
+		at = message->places[HTTP_VALUE];
+	}
+	if (at + rule->keyword_length < end && message_byte(message, at + rule->keyword_length) == '=' &&
+	    http_matches(message, rule, at))
+		member_cookies_set(message, rule, at + rule->keyword_length + 1, end);
+	return HTTP_GO_ON;
+}
+
+/* What a line says, of which there is more to come, of what is to be changed. */
+static __always_inline void http_unfinished_header(struct message *message, const struct hf_rule *rule, __u32 at)
+{
+	bool answer = message->places[HTTP_SEEN] & HTTP_SAYS_ANSWER;
+
+	if (!member_cookies_edit(rule, answer))
+		return;
+	message->places[MEMBER_COOKIES_MORE] = true;
+	if (answer)
+		http_response_header(message, rule, at, message->available);
+	else
+		http_request_header(message, rule, at, message->available);
+	message->places[MEMBER_COOKIES_MORE] = false;
+}
+
+/* Lines that were not whole when the head was last looked at: what is to be changed in them. */
+static long http_edit_line(__u32 index, struct http_scan *scan)
+{
+	struct message *message = scan->message;
+	__u32 at = message->places[HTTP_LINE], end = message_find_byte(message, at, message->available, '\n');
+
+	if (end >= message->available) {
+		http_unfinished_header(message, scan->rule, at);
+		return 1;
+	}
+	if (message->places[HTTP_SEEN] & HTTP_SAYS_ANSWER)
+		http_response_header(message, scan->rule, at, end);
+	else
+		http_request_header(message, scan->rule, at, end);
+	message->places[HTTP_LINE] = end + 1;
+	return 0;
+}
+
+/* What is here of the head does not reach its end: nothing of it is known but what is to be changed. */
+static __always_inline int http_go_on(struct message *message, const struct hf_rule *rule)
+{
+	struct http_scan scan = {.message = message, .rule = rule};
+	__u32 last = message->places[HTTP_LINE];
+
+	if (member_cookies_edit(rule, message->places[HTTP_SEEN] & HTTP_SAYS_ANSWER)) {
+		cookies_begin(message);
+		message->places[HTTP_LINE] = message->resume;
+		bpf_loop(HTTP_MOST_LINES, http_edit_line, &scan, 0);
+	}
+	return http_more(message, last);
 }
 
 /* The parameters of a request's target, [at, end). */
@@ -298,6 +367,7 @@ static __always_inline long http_line(struct http_scan *scan, bool answer)
 	__u32 at = message->places[HTTP_LINE], end = http_line_end(message, at);
 
 	if (end >= message->available) {
+		http_unfinished_header(message, scan->rule, at);
 		message->places[HTTP_OUTCOME] = http_more(message, at);
 		return 1;
 	}
@@ -338,6 +408,8 @@ static __always_inline int http_end(struct message *message, const struct hf_rul
 {
 	if (rule->cookies)
 		cookies_make_keys(message, rule);
+	if (message->cookie_length)
+		return HF_PARSER_COOKIE;
 	return message->keys.count ? HF_PARSER_KEYS : HF_PARSER_NONE;
 }
 
@@ -350,7 +422,7 @@ static __always_inline int http_parse(struct message *message, const struct hf_r
 	message->keys.kind = rule->flags & HF_RULE_STATELESS ? 0 : HF_SESSION_COOKIE;
 	http_head_begin(message);
 	if (message->begun && !http_ends(message, message->resume))
-		return http_more(message, message->places[HTTP_LINE]);
+		return http_go_on(message, rule);
 	cookies_begin(message);
 	http_want_request(message, rule);
 	next = http_request_line(message, rule);
@@ -360,6 +432,7 @@ static __always_inline int http_parse(struct message *message, const struct hf_r
 	bpf_loop(HTTP_MOST_LINES, http_request_line_next, &scan, 0);
 	if (!message->head) {
 		message->keys.count = 0;
+		message->cookie_length = 0;
 		return message->places[HTTP_OUTCOME];
 	}
 	message->framing = message->method == HTTP_CONNECT ? HTTP_TUNNEL : http_framing(message, HTTP_LENGTH);
@@ -376,9 +449,9 @@ static __always_inline int http_answer_parse(struct message *message, const stru
 	http_head_begin(message);
 	message->places[HTTP_SEEN] = HTTP_SAYS_ANSWER;
 	if (message->begun && !http_ends(message, message->resume))
-		return http_more(message, message->places[HTTP_LINE]);
+		return http_go_on(message, rule);
 	cookies_begin(message);
-	http_want(message, HTTP_SET_COOK, http_learns(rule) ? 8 : 0);
+	http_want(message, HTTP_SET_COOK, http_reads_answers(rule) ? 8 : 0);
 	next = http_status_line(message);
 	if (next <= 0)
 		return -next;

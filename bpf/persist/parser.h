@@ -23,6 +23,14 @@
 #define MESSAGE_MASK (HF_MESSAGE_BYTES - 1)
 #define MESSAGE_SLACK 16
 
+/* What of a message is to be changed: bytes from its first one on. */
+struct message_edit {
+	__u32 at;
+	__u16 removed;
+	__u8 open; /* the message ends before it is known: what is removed so far */
+	__u8 pad;
+};
+
 struct message {
 	__u32 available; /* bytes that are here */
 	__u32 length;    /* of the whole message; of a stream's: more than that, unless its end is here */
@@ -46,12 +54,19 @@ struct message {
 	__u64 wanted_mask;
 	struct hf_siphash_state digest;
 	struct hf_keys keys;
+	/* out, with HF_PARSER_COOKIE: where the member's name lies, and the cookie's date */
+	__u32 cookie;
+	__u32 cookie_length;
+	__u32 cookie_date;
+	/* out, of rules that write cookies: also with HF_PARSER_MORE, of the lines from `resume` on */
+	__u32 edit_count;
+	struct message_edit edits[HF_EDITS];
 	/* out, with HF_PARSER_MEMBER */
 	__u8 address[16];
 	__be16 port;
 	__u16 pad2[3];
-	/* After the last byte there are 16 zeros. So long that what begins in the first half may be of that length. */
-	__u8 bytes[2 * HF_MESSAGE_BYTES + HF_PIECE_BYTES + MESSAGE_SLACK];
+	/* After the last byte there are 16 zeros. So long that what begins in the first two parts may be as long as one. */
+	__u8 bytes[3 * HF_MESSAGE_BYTES + MESSAGE_SLACK];
 };
 
 static __always_inline __u8 message_byte(const struct message *message, __u32 offset)

@@ -38,6 +38,23 @@ static __always_inline void follow_answered(struct task *task, const struct hf_s
 	task->reader.state = HF_READER_OFF;
 }
 
+/* What of a response's head is to be changed. CONTINUE, or the packet is TC's. */
+static __always_inline int follow_mark(struct task *task, struct message *message, const struct hf_splice *splice,
+				       const struct hf_rule *rule)
+{
+	__u32 place = mark_place(task, message, splice, rule);
+
+	if (!place && !message->edit_count)
+		return CONTINUE;
+	/* XDP puts one text in, into a segment that begins with a head that is whole (insert.h). */
+	if (HOOK_HAS_LOWER_HOOK && (message->edit_count || task->edits.count || task->outcome == HF_PARSER_MORE))
+		return HOOK_PASS;
+	if (place)
+		mark_insert(task, rule, task->reader.head + place);
+	mark_head(task, message, task->reader.head, task->stored, true);
+	return CONTINUE;
+}
+
 /* Likewise, a member's segment; `http`: or else TLS. */
 static __always_inline int follow_answer(hook_context *context, struct task *task)
 {
@@ -68,6 +85,11 @@ static __always_inline int follow_answer(hook_context *context, struct task *tas
 	message->method = task->methods >> 2 * (task->answered & 15) & 3;
 	task->outcome = http ? http_answer_parse(message, rule) : ssl_session_id_answer_parse(message, rule);
 	task->stage = HF_STAGE_FORWARD;
+	if (settings->flags & HF_SERVER_WRITES) {
+		verdict = follow_mark(task, message, splice, rule);
+		if (verdict != CONTINUE)
+			return verdict;
+	}
 	if (task->outcome == HF_PARSER_MORE) {
 		verdict = follow_keep(task, splice, HF_EARLY_ANSWER);
 		return verdict == CONTINUE ? HAND_OVER : verdict;

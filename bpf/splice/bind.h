@@ -71,12 +71,24 @@ static __always_inline __u32 bind_room(const struct packet *packet, const struct
 	return mtu - segment_network_length(packet) - sizeof(struct tcphdr);
 }
 
+/* By how much the rule makes a segment of the member's longer. */
+static __always_inline __u32 bind_growth(const struct hf_splice *splice)
+{
+	const struct hf_virtual_server *settings = service_settings(splice->virtual_server);
+	struct hf_cookie_text_key key = {.rule = settings ? settings->rule : 0, .member = splice->member};
+	const struct hf_cookie_text *text = NULL;
+
+	if (settings && settings->flags & HF_SERVER_WRITES)
+		text = bpf_map_lookup_elem(&cookie_texts, &key);
+	return text ? text->length : 0;
+}
+
 /* The packet becomes a SYN to the member, or, where its client has ended it, the RST that says so. */
 static __noinline int bind_connect(hook_context *context, struct packet *packet, struct hf_splice *splice,
 				   struct hf_connection *connection, bool reset)
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
-	__u32 room = bind_room(packet, connection);
+	__u32 room = bind_room(packet, connection), growth = bind_growth(splice);
 	struct message *message = message_get();
 	struct tcp_offer offer = {};
 	struct segment *segment;
@@ -92,6 +104,9 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 	segment_begin(segment, reset ? TCP_RST : TCP_SYN, preface_first(splice) - !reset, 0, reset ? 0 : 64240);
 	if (!reset) {
 		offer.mss = splice->client_mss < room ? splice->client_mss : room;
+		/* With that, they still fit; where they do not, they are cut (emit.h). */
+		if (offer.mss > 2 * growth)
+			offer.mss -= growth;
 		offer.sack = splice->flags & HF_SPLICE_SACK;
 		offer.timestamps = splice->flags & HF_SPLICE_TIMESTAMPS;
 		offer.timestamp = splice->client_timestamp;
@@ -152,7 +167,8 @@ static __noinline int bind_choose(struct task *task, struct message *message, st
 
 	if (!settings)
 		return 0;
-	if (!settings->parser || !rule) {
+	task->marked = false;
+	if (!service_reads(settings) || !rule) {
 		/* The rule, if there is one, knows addresses only. */
 		return decide(packet, settings, decision, now);
 	}
@@ -165,6 +181,10 @@ static __noinline int bind_choose(struct task *task, struct message *message, st
 		decision->beyond = true;
 		if (!decision->member)
 			task->outcome = HF_PARSER_NONE;
+	} else if (task->outcome == HF_PARSER_COOKIE) {
+		decision->member = mark_member(message, rule, settings->pool, &task->marked);
+		decision->beyond = true;
+		task->marked = task->marked && decision->member;
 	} else {
 		/* A cookie's absence is no reason to go by the client's address. */
 		turn = rule->type == HF_RULE_COOKIE_HASH && rule->keyword_length && task->outcome == HF_PARSER_NONE;
@@ -372,8 +392,22 @@ static __noinline int bind_elsewhere(hook_context *context, struct task *task, s
 	bind_leave(&task->packet, &task->left, now);
 	splice->refused++;
 	splice->tries = splice->strays = 0;
+	/* Its cookie names another one. */
+	splice->unmarked |= 1U << ((splice->requested - 1) & 15);
 	reason_count(HF_REASON_member_replaced);
 	return bind_connect(context, &task->packet, splice, &task->connection, false);
+}
+
+/* The first request's head, which is in the message, is changed as its member is to have it. CONTINUE: it will be. */
+static __noinline int bind_edits(struct task *task, const struct message *message, struct hf_splice *splice,
+				 const struct hf_virtual_server *settings)
+{
+	task->edits.count = 0;
+	if (!(settings->flags & (HF_SERVER_WRITES | HF_SERVER_FORWARDED_FOR)) ||
+	    !mark_request(task, message, settings, splice->client_first, 0) ||
+	    edits_commit(splice, splice->id, HF_REQUESTS, &task->edits))
+		return CONTINUE;
+	return drop(HF_REASON_edit_held);
 }
 
 /* A connection that has no member yet. */
@@ -390,9 +424,11 @@ static __always_inline int bind_first(hook_context *context, struct task *task, 
 		return bind_refuse(context, task, splice);
 	}
 	if (settings && splice->flags & HF_SPLICE_WHOLE)
-		follow_bound(splice, message, task->outcome, !(settings->flags & HF_SERVER_FOLLOWS));
+		follow_bound(splice, message, task->outcome, !(settings->flags & HF_SERVER_FOLLOWS), task->marked);
 	/* The client would not send again what decides: it has to begin anew. */
 	verdict = bind_member(task, message, splice, &decision, now);
+	if (verdict == CONTINUE && settings && message->head)
+		verdict = bind_edits(task, message, splice, settings);
 	if (verdict != CONTINUE)
 		return bind_refuse(context, task, splice);
 	return bind_connect(context, &task->packet, splice, &task->connection, false);

@@ -22,12 +22,12 @@ __noinline __u32 early_sum(const struct message *message, __u32 at, __u32 length
 	for (int i = 0; i < 2 * HF_MESSAGE_BYTES / 512; i++) {
 		if (length < 512)
 			break;
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)(message->bytes + below(at, HF_MESSAGE_BYTES)), 512, sum);
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)(message->bytes + below(at, 2 * HF_MESSAGE_BYTES)), 512, sum);
 		at += 512;
 		length -= 512;
 	}
 	if (length)
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)(message->bytes + below(at, HF_MESSAGE_BYTES)),
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)(message->bytes + below(at, 2 * HF_MESSAGE_BYTES)),
 				    below(length + 3, 1024) & 0x3fc, sum);
 	return csum_fold(sum);
 }
@@ -86,6 +86,36 @@ static __always_inline __u32 early_base(const struct hf_splice *splice)
 	if (splice->flags & HF_SPLICE_WHOLE)
 		return 0;
 	return splice->piece ? splice->parsed / splice->piece * splice->piece : 0;
+}
+
+/* Copies bytes of the early data, from `offset` in the stream on, to `at`. -1: they are not there. Global: verified once. */
+__noinline int early_copy(struct message *message, __u32 id, __u32 offset, __u32 at, __u32 size)
+{
+	__u32 slot = id & HF_SPLICE_SLOT, length;
+	const struct hf_splice *splice = bpf_map_lookup_elem(&splices, &slot);
+	const struct hf_early_piece *piece;
+	struct hf_early_key key = {.splice = id};
+
+	if (!message || !splice)
+		return -1;
+	length = splice->piece;
+	if (!length)
+		return 0;
+	for (__u32 i = 0; i < SPLICE_MOST_PIECES && size; i++) {
+		__u32 within = offset % length, part = length - within;
+
+		if (part > size)
+			part = size;
+		key.number = offset / length;
+		piece = bpf_map_lookup_elem(&early_data, &key);
+		if (!piece || bpf_probe_read_kernel(message->bytes + below(at, 2 * HF_MESSAGE_BYTES), below(part, 2048),
+						    piece->bytes + within))
+			return -1;
+		offset += part;
+		at += part;
+		size -= part;
+	}
+	return 0;
 }
 
 /* Bytes from `base` on, of `stored`, to the message's beginning. Global: verified once. */

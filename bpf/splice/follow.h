@@ -14,6 +14,7 @@
 
 #include "../message.h"
 #include "../persist/http.h"
+#include "marks.h"
 #include "reader.h"
 
 /* Looks into one segment: tail calls are counted by the kernel. */
@@ -96,6 +97,8 @@ static __always_inline int follow_begin(hook_context *context, struct task *task
 	task->requested = splice->requested;
 	task->answered = splice->answered;
 	task->methods = splice->methods;
+	task->unmarked = splice->unmarked;
+	task->edits.count = 0;
 	task->looks = 0;
 	task->wanted = 0;
 	/* What is missing may be on its way to TC, where the kernel puts segments together. */
@@ -161,6 +164,7 @@ static __noinline int follow_step(hook_context *context, struct task *task, __u3
 	message->keys.count = 0;
 	message->keys.replace = 0;
 	message->keys.pad = 0;
+	message->edit_count = 0;
 	return CONTINUE;
 }
 
@@ -179,22 +183,25 @@ static __always_inline void follow_move(struct hf_splice *splice, const struct t
 	*reader = task->reader;
 }
 
-/* Under the reader's lock. */
-static __always_inline bool follow_commit_locked(struct task *task, struct hf_splice *splice, bool reply)
+/* Under the reader's lock. CONTINUE: the segment goes on. */
+static __always_inline int follow_commit_locked(struct task *task, struct hf_splice *splice, bool reply)
 {
 	struct hf_reader *reader = reply ? &splice->answers : &splice->requests;
 
 	if (reader->state == HF_READER_OFF)
-		return true;
+		return CONTINUE;
 	if (task->read_next - task->sequence >= task->packet.payload_length)
-		return true; /* nothing of it is new */
+		return CONTINUE; /* nothing of it is new */
 	if (reader->next != task->read_next)
-		return false;
+		return drop(HF_REASON_opening_busy);
+	if ((!HOOK_HAS_LOWER_HOOK || reply) &&
+	    !edits_commit(splice, splice->id, reply ? HF_ANSWERS : HF_REQUESTS, &task->edits))
+		return drop(HF_REASON_edit_held);
 	if (task->reader.state == HF_READER_BROKEN || task->reader.state == HF_READER_OFF) {
 		if (task->reader.state == HF_READER_BROKEN)
 			reason_count(HF_REASON_stream_unframed);
 		reader_give_up(splice);
-		return true;
+		return CONTINUE;
 	}
 	task->reader.next = task->sequence + task->packet.payload_length;
 	task->reader.busy = 1;
@@ -203,24 +210,25 @@ static __always_inline bool follow_commit_locked(struct task *task, struct hf_sp
 		splice->answered = task->answered;
 	} else {
 		splice->methods = task->methods;
+		splice->unmarked = task->unmarked;
 		splice->requested = task->requested;
 		splice->held_since = 0;
 	}
-	return true;
+	return CONTINUE;
 }
 
-/* The segment was read. False: another packet of its direction was faster, with the same bytes. */
-static __always_inline bool follow_commit(struct task *task, struct hf_splice *splice, bool reply)
+/* The segment was read. CONTINUE, unless another packet of its direction was faster, with the same bytes. */
+static __always_inline int follow_commit(struct task *task, struct hf_splice *splice, bool reply)
 {
 	struct hf_reader *reader = reply ? &splice->answers : &splice->requests;
-	bool done;
+	int verdict;
 
 	task->reading = false;
 	if (!reader_lock(reader))
-		return false;
-	done = follow_commit_locked(task, splice, reply);
+		return drop(HF_REASON_opening_busy);
+	verdict = follow_commit_locked(task, splice, reply);
 	reader_unlock(reader);
-	return done;
+	return verdict;
 }
 
 /* The head is not all here: it is kept, and goes on its way. CONTINUE, or the packet is TC's. */
@@ -290,10 +298,19 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 	struct message_query query = {};
 	__u32 member;
 
-	message_count_outcome(task->outcome);
-	if (task->outcome != HF_PARSER_KEYS || !settings || !rule)
+	task->marked = false;
+	if (!settings || !rule || !service_reads(settings))
 		return 0;
+	message_count_outcome(task->outcome);
 	task->beyond = false;
+	if (task->outcome == HF_PARSER_COOKIE) {
+		member = mark_member(message, rule, settings->pool, &task->marked);
+		task->beyond = member;
+		message->keys.count = 0;
+		return member;
+	}
+	if (task->outcome != HF_PARSER_KEYS)
+		return 0;
 	if (rule->flags & HF_RULE_STATELESS) {
 		member = select_by_hash(settings->pool, *(const __u64 *)message->keys.keys[0]);
 		message->keys.count = 0;
@@ -332,11 +349,16 @@ static __always_inline int follow_go_on(struct task *task)
 }
 
 /* The head is the present member's. Likewise. */
-static __always_inline int follow_stay(struct task *task, struct hf_splice *splice, const struct message *message)
+static __always_inline int follow_stay(struct task *task, struct hf_splice *splice,
+				       const struct hf_virtual_server *settings, const struct message *message)
 {
-	__u32 shift = 2 * (task->requested & 15);
+	__u32 place = task->requested & 15;
+	bool marked = task->marked && task->wanted == task->connection.member;
 
-	task->methods = (task->methods & ~(3U << shift)) | (message->method & 3U) << shift;
+	if (mark_request(task, message, settings, task->reader.head, task->stored) && HOOK_HAS_LOWER_HOOK)
+		return HOOK_PASS;
+	task->methods = (task->methods & ~(3U << 2 * place)) | (message->method & 3U) << 2 * place;
+	task->unmarked = (task->unmarked & ~(1U << place)) | !marked << place;
 	task->requested++;
 	follow_past_head(task, message);
 	/* More are on their way than are remembered. */
@@ -388,7 +410,10 @@ static __always_inline int followed(hook_context *context, struct task *task)
 	task->stage = HF_STAGE_FORWARD;
 	if (task->outcome == HF_PARSER_MORE) {
 		verdict = follow_keep(task, splice, HF_EARLY_REQUEST);
-		return verdict == CONTINUE ? HAND_OVER : verdict;
+		if (verdict != CONTINUE)
+			return verdict;
+		mark_request(task, message, settings, task->reader.head, task->stored);
+		return HAND_OVER;
 	}
 	if (!message->head) {
 		message_count_outcome(task->outcome);
@@ -404,7 +429,7 @@ static __always_inline int followed(hook_context *context, struct task *task)
 	task->wanted = follow_choose(task, message, task->connection.member, clock_now());
 	if ((!task->wanted || task->wanted == task->connection.member || message->framing == HTTP_UNFRAMED) &&
 	    task->looks <= FOLLOW_MOST_LOOKS)
-		return follow_stay(task, splice, message);
+		return follow_stay(task, splice, settings, message);
 	if (HOOK_HAS_LOWER_HOOK)
 		return HOOK_PASS;
 	task->stage = HF_STAGE_REBIND;
@@ -415,7 +440,8 @@ static __always_inline int followed(hook_context *context, struct task *task)
  * Of a client's early data, which its member is about to get: requests from its second one
  * on are looked at; of a connection that is `watched`, when it is established (watch.h).
  */
-static __noinline void follow_bound(struct hf_splice *splice, struct message *message, int outcome, bool watched)
+static __noinline void follow_bound(struct hf_splice *splice, struct message *message, int outcome, bool watched,
+				    bool marked)
 {
 	__u32 stored = splice->client_next - splice->client_first, end;
 	struct hf_reader *reader = &splice->requests;
@@ -434,6 +460,7 @@ static __noinline void follow_bound(struct hf_splice *splice, struct message *me
 		return;
 	splice->methods = (splice->methods & ~(3U << 2 * (splice->requested & 15))) |
 			  (message->method & 3U) << 2 * (splice->requested & 15);
+	splice->unmarked = (splice->unmarked & ~(1U << (splice->requested & 15))) | !marked << (splice->requested & 15);
 	splice->requested++;
 	if (!reader_begin_body(reader, message))
 		return;

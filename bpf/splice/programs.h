@@ -43,7 +43,20 @@ int HOOK_PROGRAM(_watch)(hook_context *context)
 {
 	struct task *task = task_get();
 
-	return task ? watch(context, task) : drop(HF_REASON_state_missing);
+	int verdict;
+
+	if (!task)
+		return drop(HF_REASON_state_missing);
+	verdict = watch(task);
+	return verdict == HAND_OVER ? stage_go(context, task->stage) : verdict;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_emit)(hook_context *context)
+{
+	struct task *task = task_get();
+
+	return task ? emit(context, task) : drop(HF_REASON_state_missing);
 }
 
 HOOK_SECTION

@@ -10,19 +10,21 @@
  */
 #pragma once
 
-#include "bind.h"
-#include "translate.h"
+#include "emit.h"
 
 /* May the connection leave its member now? 0: not yet; -1: it never may. */
-static __always_inline int rebind_may(const struct hf_splice *splice, const struct hf_connection *forward,
-				      const struct task *task, const struct tcp_seen *seen)
+static __always_inline int rebind_may(struct hf_splice *splice, const struct hf_connection *forward,
+				      const struct tcp_seen *seen)
 {
+	__u32 acknowledged = seen->acknowledgement;
+
 	if (splice->answers.state == HF_READER_OFF || splice->answers.state == HF_READER_REST ||
 	    forward->flags & HF_CONNECTION_MEMBER_FIN)
 		return -1;
 	return splice->state == HF_SPLICE_BOUND && splice->requested == splice->answered && !splice->pieces &&
 	       splice->answers.state == HF_READER_HEAD && splice->answers.next == splice->answers.head &&
-	       seen->acknowledgement - splice->shift == splice->answers.next;
+	       !translate_acknowledgement(splice, HF_ANSWERS, &acknowledged) && acknowledged == splice->answers.next &&
+	       !splice->edited[HF_ANSWERS];
 }
 
 /* The request waits. CONTINUE: it has waited for long enough. */
@@ -49,46 +51,25 @@ static __noinline int rebind_give_up(struct task *task)
 
 /*
  * What lies in front of the request in its segment goes to the present member (again, if
- * it is not `fresh`: it may have been lost), the rest is held. A segment that is too long for that (GRO) is held whole: it comes again in
- * smaller ones.
+ * it is not `fresh`: it may have been lost), the rest is held.
  */
-static __noinline int rebind_cut(hook_context *context, struct task *task, struct hf_splice *splice, bool fresh)
+static __noinline int rebind_cut(struct task *task, struct hf_splice *splice, bool fresh)
 {
-	struct tcp_workplace *workplace = tcp_workplace_get();
-	struct message *message = message_get();
-	struct packet *packet = &task->packet;
-	struct segment *segment;
-	__u32 length = task->at;
-
-	if (!workplace || !message)
-		return drop(HF_REASON_state_missing);
-	if (length + 12 > bind_room(packet, &task->connection) || !follow_load(context, packet, message, 0, 0))
-		return drop(HF_REASON_request_held);
-	segment = &workplace->segment;
-	segment_begin(segment, TCP_ACK, task->sequence,
-		      translate_acknowledgement(splice, workplace->seen.acknowledgement),
-		      translate_window(splice, workplace->seen.window, false));
-	if (workplace->seen.timestamps_at)
-		segment_add_timestamps(segment, workplace->seen.timestamp,
-				       translate_echo(splice, workplace->seen.timestamp_echo));
-	segment->payload_length = length;
-	bind_address(segment, splice, &task->connection);
-	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
-	early_end(message, 0, length);
-	segment->payload_sum = early_sum(message, 0, length);
-	if (segment_write(context, packet, segment) ||
-	    packet_store(context, segment_frame_length(segment, packet) - length, message->bytes,
-			 below(length - 1, HF_MESSAGE_BYTES) + 1))
-		return drop(HF_REASON_packet_resize);
 	if (fresh) {
+		if (!edits_commit(splice, splice->id, HF_REQUESTS, &task->edits))
+			return drop(HF_REASON_edit_held);
 		reason_count(HF_REASON_request_held);
-		task->reader.next = task->sequence + length;
+		task->reader.next = task->sequence + task->at;
 		task->reader.busy = 0;
 		follow_move(splice, task, false);
 		splice->methods = task->methods;
+		splice->unmarked = task->unmarked;
 		splice->requested = task->requested;
 	}
-	return bind_send(context, packet, &task->connection, false);
+	task->limit = task->at;
+	task->source = EMIT_SEGMENT;
+	task->stage = HF_STAGE_EMIT;
+	return HAND_OVER;
 }
 
 /* The packet becomes the RST for the old member, whose copy leaves, and then a SYN. */
@@ -117,24 +98,28 @@ static __noinline int rebind_locked(hook_context *context, struct task *task, st
 {
 	struct decision decision = {.virtual_server = task->virtual_server, .beyond = task->beyond};
 	struct tcp_workplace *workplace = tcp_workplace_get();
-	__u32 now = clock_now(), forwarded, available, first, next;
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	__u32 now = clock_now(), forwarded, gone, available, first, next;
 	__u16 flags;
 	struct message *message = message_get();
 	int may;
 
-	if (!workplace || !message)
+	if (!workplace || !message || !settings)
 		return drop(HF_REASON_state_missing);
 	task->connection = *forward;
-	may = rebind_may(splice, forward, task, &workplace->seen);
+	may = rebind_may(splice, forward, &workplace->seen);
 	/* In front of it there are bytes of an earlier request, which nobody has had yet. */
 	if (!task->stored && (__s32)(task->sequence + task->at - task->read_next) > 0)
-		return rebind_cut(context, task, splice, true);
+		return rebind_cut(task, splice, true);
 	if (may < 0 || (!may && rebind_hold(splice, now) == CONTINUE))
 		return rebind_give_up(task);
 	if (!may)
-		return task->at ? rebind_cut(context, task, splice, false) : HOOK_DROP; /* counted there */
+		return task->at ? rebind_cut(task, splice, false) : HOOK_DROP; /* counted there */
 	available = message->available;
 	forwarded = task->reader.head + task->stored;
+	gone = forwarded;
+	if (translate_sequence(splice, HF_REQUESTS, &gone, 0) != CONTINUE)
+		return drop(HF_REASON_request_held);
 	first = splice->client_first;
 	next = splice->client_next;
 	flags = splice->flags;
@@ -163,9 +148,15 @@ static __noinline int rebind_locked(hook_context *context, struct task *task, st
 		splice->acknowledged = forwarded;
 		early_delete(splice->id, HF_EARLY_REQUEST);
 	}
-	follow_bound(splice, message, HF_PARSER_NONE, false);
+	/* The new member gets the client's numbers, as they are. */
+	if (splice->edited[HF_REQUESTS])
+		edits_forget(splice->id, HF_REQUESTS);
+	splice->request_shift = 0;
+	follow_bound(splice, message, HF_PARSER_NONE, false, task->marked);
+	if (bind_edits(task, message, splice, settings) != CONTINUE)
+		return bind_refuse_connecting(context, task, splice);
 	reason_count(HF_REASON_request_moved);
-	return rebind_connect(context, task, splice, forwarded);
+	return rebind_connect(context, task, splice, gone);
 stay:
 	/* No room, no place: its client tries again. */
 	splice_release_early(splice->id);

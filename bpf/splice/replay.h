@@ -1,152 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Replay, on TC: what a member sends before it has all of the early data. Its
- * SYN-ACK is answered with that, and the connection is bound. The packet becomes
- * one segment after another: copies leave, and at last it itself.
+ * SYN-ACK is answered with that (emit.h), and the connection is bound.
  */
 #pragma once
 
-#include "bind.h"
+#include "emit.h"
 
-/* More segments than early data can have: pieces, cut by a small MSS. */
-#define REPLAY_MOST_SEGMENTS 128
 /* Answers to a SYN that are about something else. */
 #define REPLAY_MOST_STRAYS 4
 
-struct replay {
-	hook_context *context;
-	struct task *task;
-	struct message *message;
-	struct segment *segment;
-	struct hf_splice *splice;
-	__u32 at;     /* in the stream */
-	__u32 end;    /* of what is to be sent */
-	__u32 limit;  /* of a segment */
-	__u32 loaded; /* the number of the piece in the message, and one */
-	int verdict;  /* CONTINUE: more is to come */
-};
-
-/* The window that the client's last one is to the member. */
-static __always_inline __u16 replay_window(const struct hf_splice *splice)
+/*
+ * The early data is sent; what the member has `acknowledged` is not (0: nothing of it).
+ * The splice's lock goes with the packet.
+ */
+static __always_inline int replay_from(struct task *task, const struct hf_splice *splice, __u32 acknowledged)
 {
-	__u32 window = splice->client_window;
-
-	if (splice->flags & HF_SPLICE_UNSCALE) {
-		window <<= splice->client_scale & 15;
-		if (window > 0xffff)
-			window = 0xffff;
-	}
-	return window;
-}
-
-/* The packet becomes a segment, whose payload lies at `within` in the message, and leaves. False: it could not. */
-static __always_inline bool replay_send(struct replay *replay, __u32 sequence, __u32 within, __u32 length, bool last)
-{
-	struct packet *packet = &replay->task->packet;
-	struct hf_splice *splice = replay->splice;
-	struct segment *segment = replay->segment;
-	__u8 flags = TCP_ACK;
-
-	if (length && (last || !replay->loaded))
-		flags |= TCP_PSH;
-	if (last && splice->flags & HF_SPLICE_CLIENT_FIN)
-		flags |= TCP_FIN;
-	segment_begin(segment, flags, sequence, splice->member_first, replay_window(splice));
-	if (splice->flags & HF_SPLICE_TIMESTAMPS)
-		segment_add_timestamps(segment, splice->client_timestamp, splice->member_timestamp);
-	segment->payload_length = length;
-	if (length) {
-		/* What lies behind is the rest of the piece: kept, for the next segment. */
-		__u64 *behind = (__u64 *)(replay->message->bytes + below(within + length, HF_MESSAGE_BYTES));
-		__u64 kept = *behind;
-
-		*behind = 0;
-		segment->payload_sum = early_sum(replay->message, within, length);
-		*behind = kept;
-	}
-	if (segment_write(replay->context, packet, segment) ||
-	    (length && packet_store(replay->context, segment_frame_length(segment, packet) - length,
-				    replay->message->bytes + below(within, HF_MESSAGE_BYTES),
-				    below(length - 1, HF_MESSAGE_BYTES) + 1))) {
-		reason_count(HF_REASON_packet_resize);
-		replay->verdict = HOOK_DROP;
-		return false;
-	}
-	traffic_count(splice->virtual_server, splice->member, false,
-		      segment_network_length(packet) + sizeof(struct tcphdr) + segment->options_length + length);
-	replay->verdict = bind_send(replay->context, packet, &replay->task->connection, !last);
-	return true;
-}
-
-/* One segment. 1: it was the last. */
-static long replay_one(__u32 index, struct replay *replay)
-{
-	struct hf_splice *splice = replay->splice;
-	__u32 piece = splice->piece, left = replay->end - replay->at, number, within, length;
-	bool last;
-
-	if (!piece)
-		return 1;
-	number = replay->at / piece;
-	within = replay->at - number * piece;
-	length = piece - within;
-	if (length > replay->limit)
-		length = replay->limit;
-	if (length > left)
-		length = left;
-	last = length == left;
-	if (length) {
-		if (replay->loaded != number + 1 && !early_load_piece(replay->message, splice->id, number, 0)) {
-			/* It has arrived in the meantime. */
-			replay->verdict = PACKET_TAKEN;
-			return 1;
-		}
-		replay->loaded = number + 1;
-	}
-	if (!replay_send(replay, splice->client_first + replay->at, within, length, last))
-		return 1;
-	replay->at += length;
-	return last;
-}
-
-static __noinline void replay_preface(struct replay *replay)
-{
-	const struct hf_splice *splice = replay->splice;
-	__u32 length = preface_make(replay->message, splice, replay->task->packet.ipv4);
-
-	replay_send(replay, preface_first(splice), 0, length, false);
-}
-
-/* Sends the early data from `at` on. The packet ends here. */
-static __noinline int replay_from(hook_context *context, struct task *task, struct hf_splice *splice, __u32 at)
-{
-	struct tcp_workplace *workplace = tcp_workplace_get();
-	struct replay replay = {
-		.context = context,
-		.task = task,
-		.message = message_get(),
-		.splice = splice,
-		.at = at,
-		.end = splice->client_next - splice->client_first,
-		.limit = splice->member_mss,
-		.verdict = PACKET_TAKEN,
-	};
-
-	if (!workplace || !replay.message)
-		return drop(HF_REASON_state_missing);
-	replay.segment = &workplace->segment;
-	if (replay.limit > bind_room(&task->packet, &task->connection))
-		replay.limit = bind_room(&task->packet, &task->connection);
-	if (splice->flags & HF_SPLICE_TIMESTAMPS)
-		replay.limit -= 12;
-	bind_address(replay.segment, splice, &task->connection);
-	replay.segment->partial =
-		packet_checksum_is_partial(context, task->packet.transport + offsetof(struct tcphdr, check));
-	splice->replayed_at = clock_milliseconds();
-	if (splice->flags & HF_SPLICE_PREFACE && !at)
-		replay_preface(&replay);
-	bpf_loop(REPLAY_MOST_SEGMENTS, replay_one, &replay, 0);
-	return replay.verdict;
+	task->splice = splice->id;
+	task->emit_from = acknowledged;
+	task->source = EMIT_EARLY;
+	task->stage = HF_STAGE_EMIT;
+	return HAND_OVER;
 }
 
 /* Are the member's messages to be read? */
@@ -158,7 +32,7 @@ static __always_inline bool replay_reads(const struct hf_splice *splice)
 		return false;
 	if (settings->flags & HF_SERVER_FOLLOWS)
 		return splice->requests.state != HF_READER_OFF ||
-		       (!splice->rebinds && settings->flags & HF_SERVER_LEARNS);
+		       (!splice->rebinds && settings->flags & (HF_SERVER_LEARNS | HF_SERVER_WRITES));
 	return settings->flags & HF_SERVER_LEARNS;
 }
 
@@ -174,6 +48,7 @@ static __noinline void replay_learn(const struct packet *packet, const struct tc
 	splice->answers.parsed = 0;
 	splice->answers.state = replay_reads(splice) ? HF_READER_HEAD : HF_READER_OFF;
 	splice->shift = splice->server_first - splice->member_first;
+	splice->request_shift = 0;
 	splice->member_acknowledged = seen->acknowledgement;
 	splice->member_timestamp = seen->timestamp;
 	splice->timestamp_shift = splice->timestamp_sent - seen->timestamp;
@@ -321,7 +196,7 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 		splice->member_acknowledged = preface_first(splice);
 	/* From here on the packet is one of the client's. */
 	packet->flow = splice->client;
-	if (!settings || !settings->parser)
+	if (!settings || !service_reads(settings))
 		connection_record(packet, &task->connection, now);
 	if (settings && settings->flags & HF_SERVER_WATCHES && splice->requests.state != HF_READER_OFF &&
 	    splice->requests.next != splice->client_next) {
@@ -329,7 +204,7 @@ static __noinline int replay_connecting(hook_context *context, struct task *task
 		task->stage = HF_STAGE_WATCH;
 		return HAND_OVER;
 	}
-	return replay_from(context, task, splice, 0);
+	return replay_from(task, splice, 0);
 }
 
 static __always_inline int replay(hook_context *context, struct task *task)
@@ -340,7 +215,7 @@ static __always_inline int replay(hook_context *context, struct task *task)
 	const struct hf_connection *forward;
 	struct hf_splice *splice = NULL;
 	const struct tcp_seen *seen;
-	__u32 at = 0, id;
+	__u32 id;
 	int verdict;
 
 	if (!workplace || !reply || !(reply->flags & HF_CONNECTION_SPLICED))
@@ -364,13 +239,9 @@ static __always_inline int replay(hook_context *context, struct task *task)
 			verdict = drop(HF_REASON_splice_half);
 		} else {
 			reason_count(HF_REASON_replayed_again);
-			if (!(packet->tcp_flags & TCP_SYN))
-				at = seen->acknowledgement - splice->client_first;
-			if (at > splice->client_next - splice->client_first)
-				at = 0;
 			task->connection = *forward;
 			packet->flow = splice->client;
-			verdict = replay_from(context, task, splice, at);
+			verdict = replay_from(task, splice, packet->tcp_flags & TCP_SYN ? 0 : seen->acknowledgement);
 		}
 	}
 	/* With the packet, the lock is handed over, too. */

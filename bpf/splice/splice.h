@@ -13,7 +13,7 @@
  */
 #pragma once
 
-#include "../counters.h"
+#include "edit.h"
 
 #define SPLICE_FREE_ATTEMPTS 16
 
@@ -168,6 +168,10 @@ static __always_inline void reader_give_up(struct hf_splice *splice)
 		early_delete(splice->id, HF_EARLY_ANSWER);
 	splice->requests.state = splice->answers.state = HF_READER_OFF;
 	splice->held_since = 0;
+	if (splice->edited[HF_REQUESTS])
+		edits_close(splice->id, HF_REQUESTS);
+	if (splice->edited[HF_ANSWERS])
+		edits_close(splice->id, HF_ANSWERS);
 }
 
 #define SPLICE_MOST_PIECES (HF_MESSAGE_BYTES / HF_PIECE_SHORTEST + 2)
@@ -274,6 +278,10 @@ static __always_inline void splice_give_back(struct hf_splice *splice, __u32 id)
 		early_delete(id, HF_EARLY_REQUEST);
 	if (splice->answers.state == HF_READER_HEAD)
 		early_delete(id, HF_EARLY_ANSWER);
+	if (splice->edited[HF_REQUESTS])
+		edits_forget(id, HF_REQUESTS);
+	if (splice->edited[HF_ANSWERS])
+		edits_forget(id, HF_ANSWERS);
 	splice->state = HF_SPLICE_FREE;
 	splice->busy = 0;
 	splice_slot_give_back(id & HF_SPLICE_SLOT);

@@ -18,6 +18,11 @@
 #define SPLICE_LOST (-3)
 /* And where the segment has to be read first: a message may begin in it. */
 #define SPLICE_READ (-4)
+/* And where something in it is changed: HF_STAGE_EMIT has to send it (on TC). */
+#define SPLICE_EDIT (-5)
+
+/* What is known of a segment: whether its messages have been read, and its edits made. */
+enum translate_known { TRANSLATE_UNREAD, TRANSLATE_READ, TRANSLATE_EDITED };
 
 /* Milliseconds between two replays of the same: one lost segment makes many acknowledgements. */
 #define TRANSLATE_REPLAY_EVERY 50
@@ -33,11 +38,51 @@ static __always_inline __u32 translate_difference(__be32 from, __be32 to)
 	return csum_add32(csum_add32(0, ~from), to);
 }
 
-/* What a client's acknowledgement, or a SACK edge of its, is to the member. */
-static __always_inline __u32 translate_acknowledgement(const struct hf_splice *splice, __u32 number)
+/*
+ * What an acknowledgement of the direction's receiver is to its sender. -1: it cannot
+ * be known now.
+ */
+static __always_inline int translate_acknowledgement(struct hf_splice *splice, __u32 direction, __u32 *number)
 {
-	number -= splice->shift;
-	return sequence_after(splice->member_first, number) ? splice->member_first : number;
+	struct edit_question question = {.splice = splice->id, .direction = direction, .number = *number};
+
+	if (likely(!splice->edited[direction])) {
+		*number -= *edits_shift(splice, direction);
+	} else {
+		if (edit_acknowledge(&question))
+			return -1;
+		*number = question.number;
+	}
+	/* What a client got before there was a member. */
+	if (direction == HF_ANSWERS && sequence_after(splice->member_first, *number))
+		*number = splice->member_first;
+	return 0;
+}
+
+/* A segment's number, of so many bytes. CONTINUE: it is translated. */
+static __always_inline int translate_sequence(struct hf_splice *splice, __u32 direction, __u32 *number, __u32 size)
+{
+	struct edit_question question = {.splice = splice->id, .direction = direction, .number = *number, .size = size};
+
+	if (likely(!splice->edited[direction])) {
+		*number += *edits_shift(splice, direction);
+		return CONTINUE;
+	}
+	if (edit_sequence(&question))
+		return HOOK_DROP; /* counted there */
+	*number = question.number;
+	return question.covers ? SPLICE_EDIT : CONTINUE;
+}
+
+/* An edge of a block that the receiver of `direction` has. */
+static __always_inline __u32 translate_edge(struct hf_splice *splice, __u32 direction, __u32 number, bool left)
+{
+	struct edit_question question = {
+		.splice = splice->id, .direction = direction, .number = number, .edge = true, .left = left};
+
+	if (likely(!splice->edited[direction]))
+		return number - *edits_shift(splice, direction);
+	return edit_acknowledge(&question) ? number : question.number;
 }
 
 static __always_inline __u32 translate_echo(const struct hf_splice *splice, __u32 echo)
@@ -87,7 +132,7 @@ static __noinline __u32 translate_options(hook_context *context, const struct pa
 	else if (at && packet->tcp_flags & TCP_ACK)
 		difference += translate_put(context, packet->transport, at + 4, seen->timestamp_echo,
 					    translate_echo(splice, seen->timestamp_echo));
-	if (reply)
+	if (reply && !splice->request_shift && !splice->edited[HF_REQUESTS])
 		return difference;
 	for (int i = 0; i < 8; i++) {
 		__u32 edge;
@@ -96,7 +141,8 @@ static __noinline __u32 translate_options(hook_context *context, const struct pa
 		if ((i + 1) * 4 > seen->sack_length)
 			break;
 		edge = tcp_header_word(seen, at);
-		difference += translate_put(context, packet->transport, at, edge, edge - splice->shift);
+		difference += translate_put(context, packet->transport, at, edge,
+					    translate_edge(splice, reply ? HF_REQUESTS : HF_ANSWERS, edge, !(i & 1)));
 	}
 	return difference;
 }
@@ -145,15 +191,17 @@ static __always_inline __u16 translate_window(const struct hf_splice *splice, __
 /*
  * CONTINUE: the segment is translated, but for addresses and ports. HAND_OVER: it is
  * not, HF_STAGE_REPLAY has to see it (on TC). SPLICE_READ: nor is one that was not
- * `read`, where it has to be. Global: verified once.
+ * read, where it has to be. SPLICE_EDIT: nor is one that has to be changed. Global:
+ * verified once.
  */
 __noinline int splice_translate(hook_context *context, const struct packet *packet,
-				const struct hf_connection *connection, bool read)
+				const struct hf_connection *connection, enum translate_known known)
 {
 	__u32 sequence, acknowledgement, difference = 0, offset;
 	struct hf_splice *splice;
 	struct tcphdr *tcp;
 	bool reply, again;
+	int verdict;
 	__be32 *option;
 	__u16 window;
 
@@ -185,19 +233,21 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 		    !(packet->tcp_flags & TCP_RST))
 			return drop(HF_REASON_splice_stray);
 	}
-	if (!read && packet->payload_length &&
+	if (known == TRANSLATE_UNREAD && packet->payload_length &&
 	    !reader_passes(reply ? &splice->answers : &splice->requests, sequence, packet->payload_length))
 		return SPLICE_READ;
-	if (reply) {
-		if (unlikely(splice->pieces || splice->flags & HF_SPLICE_PREFACE) && packet->tcp_flags & TCP_ACK) {
+	verdict = translate_sequence(splice, reply ? HF_ANSWERS : HF_REQUESTS, &sequence, packet->payload_length);
+	if (unlikely(verdict != CONTINUE && (verdict != SPLICE_EDIT || known != TRANSLATE_EDITED)))
+		return verdict;
+	if (packet->tcp_flags & TCP_ACK) {
+		if (unlikely(translate_acknowledgement(splice, reply ? HF_REQUESTS : HF_ANSWERS, &acknowledgement)))
+			return HOOK_DROP; /* counted there */
+		if (reply && unlikely(splice->pieces || splice->flags & HF_SPLICE_PREFACE)) {
 			acknowledgement = translate_early(packet, splice, acknowledgement, &again);
 			if (again)
 				return HAND_OVER;
 		}
-		sequence += splice->shift;
-	} else if (packet->tcp_flags & TCP_ACK) {
-		acknowledgement = translate_acknowledgement(splice, acknowledgement);
-		if (unlikely(splice->pieces))
+		if (!reply && unlikely(splice->pieces))
 			splice->client_window = window;
 	}
 	window = translate_window(splice, window, reply);

@@ -108,19 +108,15 @@ __noinline int watch_early(__u32 id, __u32 rule_id)
 	return 0;
 }
 
-/* Has the splice's lock, and gives it back. */
-static __always_inline int watch(hook_context *context, struct task *task)
+/* Has the splice's lock, and hands it on. */
+static __always_inline int watch(struct task *task)
 {
 	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
 	struct hf_splice *splice = splice_get(task->splice);
-	__u32 id = task->splice;
-	int verdict;
 
 	if (!splice)
 		return drop(HF_REASON_splice_half);
 	if (settings)
-		watch_early(id, settings->rule);
-	verdict = replay_from(context, task, splice, 0);
-	splice_unlock(splice, id);
-	return verdict;
+		watch_early(task->splice, settings->rule);
+	return replay_from(task, splice, 0);
 }

@@ -53,6 +53,14 @@ enum {
 	HF_PIECES = 16384,
 	/* What a connection that is not yet bound counts for, beside its pieces, in its client's share. */
 	HF_OPENING_BYTES = 256,
+	/* What is changed in one direction of a connection and not acknowledged yet; so long a text at most. */
+	HF_EDITS = 6,
+	HF_EDIT_BYTES = 256,
+	/* Directions of connections that have such edits. */
+	HF_EDITED = 8192,
+	/* Characters of a date in a cookie; it counts so many seconds. */
+	HF_COOKIE_DATE_LENGTH = 5,
+	HF_COOKIE_DATE_SECONDS = 4,
 	/* Clients whose shares are known. */
 	HF_OPENING_CLIENTS = 65536,
 	/* The window scale that is announced to clients (RFC 7323). */

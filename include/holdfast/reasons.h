@@ -51,6 +51,9 @@
 	       "a segment behind a gap, where a message may begin: the sender repeats what is missing")                \
 	REASON(request_held, drop,                                                                                     \
 	       "a request for another member, before all earlier ones are answered: it comes again")                   \
+	REASON(edit_held, drop,                                                                                        \
+	       "a segment in which a stream is to be changed, before earlier changes are acknowledged: it comes "      \
+	       "again")                                                                                                \
 	REASON(no_usable_member, reject, "no member of the pool may take the packet")                                  \
 	REASON(no_connection, reject, "a TCP segment in mid-stream that neither a session nor a hash can place")       \
 	REASON(splice_lost, reject, "one half of a spliced connection, whose state is gone")                           \
@@ -85,6 +88,12 @@
 	REASON(stream_tunnel, fallback, "likewise, because it has become a tunnel (101, CONNECT)")                     \
 	REASON(key_of_another, fallback, "a SIP or ISO 8583 message of another key than its connection's first")       \
 	REASON(key_learnt, fallback, "a key was learnt from what a member sent")                                       \
+	REASON(cookie_stale, fallback, "a cookie that names a member had expired, or named none that could be had")    \
+	REASON(cookie_written, fallback, "a response was given a cookie that names its member")                        \
+	REASON(cookie_skipped, fallback, "likewise, but it was not: there was no room for what is changed")            \
+	REASON(stream_edited, fallback, "a segment was changed, and left in segments of our own")                      \
+	REASON(stream_withheld, fallback,                                                                              \
+	       "nothing was left of a segment: its receiver was asked for an acknowledgement")                         \
 	REASON(member_replaced, fallback, "a member did not accept a spliced connection: another one was asked")       \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \
 	REASON(next_hop_fib, fallback, "the next hop was not in the mirror: the routing table was asked")              \

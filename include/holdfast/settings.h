@@ -30,6 +30,9 @@ enum hf_rule_type {
 	HF_RULE_PERSISTENT_COOKIE = 11,       /* table, learnt from Set-Cookie; of a cookie's value */
 	HF_RULE_PASSIVE_COOKIE = 12,          /* likewise; of the session cookies of known frameworks */
 	HF_RULE_SSL_SESSION_ID = 13,          /* table, learnt from ServerHello; of the session id */
+	HF_RULE_INSERT_COOKIE = 14,           /* in the client's cookie, which is put into responses */
+	HF_RULE_REWRITE_COOKIE = 15,          /* likewise; it takes the place of the member's value */
+	HF_RULE_EMBEDDED_COOKIE = 16,         /* likewise; in front of the member's value, and taken off again */
 	HF_RULE_TYPES,
 };
 
@@ -44,6 +47,7 @@ enum hf_stage {
 	HF_STAGE_BIND,                  /* the member of a stream (TC) */
 	HF_STAGE_REPLAY,                /* what a member sends before it has all that was collected (TC) */
 	HF_STAGE_WATCH,                 /* messages behind the first in that; then the same (TC) */
+	HF_STAGE_EMIT,                  /* what leaves in segments of our own: early data, edited streams (TC) */
 	HF_STAGE_REQUEST,               /* a bound client's segment in which a message begins, or a chunk */
 	HF_STAGE_FOLLOWED,              /* the member of a request, whose head was parsed */
 	HF_STAGE_ANSWER,                /* likewise, a member's segment */
@@ -114,6 +118,8 @@ enum {
 	HF_SERVER_FOLLOWS = 4,       /* HTTP: every request of a connection is looked at */
 	HF_SERVER_LEARNS = 8,        /* what members send is looked at for keys */
 	HF_SERVER_WATCHES = 16,      /* messages of other keys than the connection's first are counted */
+	HF_SERVER_WRITES = 32,       /* HTTP: cookies that name members are written into responses */
+	HF_SERVER_FORWARDED_FOR = 64 /* HTTP: requests get a header that names their client */
 };
 
 /* An attribute that a radius-attribute rule looks for. Lengths are those of its value. */
@@ -271,5 +277,32 @@ struct hf_endpoint_key {
 	__u16 pad;
 };
 HF_SIZE(hf_endpoint_key, 24);
+
+/* cookie_members: a member by what cookies call it; behind the name: zeros. */
+struct hf_cookie_key {
+	__u32 pool;
+	__u8 name[HF_NAME_LENGTH + 1];
+};
+HF_SIZE(hf_cookie_key, 68);
+
+/* cookie_texts: what a rule writes for a member. */
+struct hf_cookie_text_key {
+	__u32 rule;
+	__u32 member;
+};
+HF_SIZE(hf_cookie_text_key, 8);
+
+struct hf_cookie_text {
+	__u16 length;
+	__u16 date; /* where the expiry's characters go; 0: there are none */
+	__u8 bytes[HF_EDIT_BYTES];
+};
+HF_SIZE(hf_cookie_text, 4 + HF_EDIT_BYTES);
+
+/* wall_clock: one entry, kept by the daemon: what makes seconds since boot those of Unix. */
+struct hf_wall_clock {
+	__u32 offset;
+};
+HF_SIZE(hf_wall_clock, 4);
 
 #endif

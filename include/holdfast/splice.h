@@ -121,10 +121,47 @@ struct hf_splice {
 	__u32 read_since;          /* an unfinished head is there since */
 	__u32 asked_since;         /* the member was sent its first SYN then; seconds */
 	__u16 preface;             /* bytes that the member gets in front of client_first: who the client is */
+	__u16 unmarked;            /* of the last 16 requests, by their number: the response is to get a cookie */
+	__u8 key[16];              /* HF_SERVER_WATCHES: of the first message; zeros: it had none */
+	/* What edits have made of the streams: without those that are in `edits`, by direction. */
+	__u32 request_shift; /* what is added to the client's numbers for the member; `shift` has its own */
+	__u8 edited[2];      /* entries of the list, by enum hf_direction */
 	__u16 pad;
-	__u8 key[16]; /* HF_SERVER_WATCHES: of the first message; zeros: it had none */
 };
-HF_SIZE(hf_splice, 256);
+HF_SIZE(hf_splice, 264);
+
+enum hf_direction { HF_REQUESTS = 0, HF_ANSWERS = 1 };
+
+/*
+ * A place where a stream is changed: bytes go, others come. Sequence numbers are its
+ * sender's. The text is put in front of the byte at + removed; while an edit is open,
+ * nobody has seen that, and more may be removed.
+ */
+struct hf_edit {
+	__u32 at;
+	__u16 removed;
+	__u16 put;    /* bytes of the text that count; 0 while it is open */
+	__u16 length; /* of the text; of an open edit: what is put where nothing more becomes known */
+	__u8 open;
+	__u8 seen; /* in the segment that is being read */
+	__u8 text[HF_EDIT_BYTES];
+};
+HF_SIZE(hf_edit, 12 + HF_EDIT_BYTES);
+
+/* edits: by a splice's name and direction: what its receiver has not acknowledged, by place. */
+struct hf_edits_key {
+	__u32 splice;
+	__u32 direction; /* enum hf_direction: of the stream */
+};
+HF_SIZE(hf_edits_key, 8);
+
+struct hf_edits {
+	struct hf_edits_key owner; /* the entry may be another's by now; splice 0: nobody's */
+	__u32 busy;
+	__u32 count;
+	struct hf_edit list[HF_EDITS];
+};
+HF_SIZE(hf_edits, 16 + HF_EDITS * (12 + HF_EDIT_BYTES));
 
 /*
  * free_splices_ends: one entry. The free slots are a ring, the array free_splices:

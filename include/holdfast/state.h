@@ -170,6 +170,7 @@ enum hf_parser_outcome {
 	HF_PARSER_LIMIT = 4,     /* the work had no end within its limit: no key */
 	HF_PARSER_FOREIGN = 5,   /* it is another protocol: no key */
 	HF_PARSER_MEMBER = 6,    /* the message names a member, by address and port */
+	HF_PARSER_COOKIE = 7,    /* likewise, by its cookie's name */
 };
 
 /* virtual_server_counters, member_counters: per CPU, by id. */

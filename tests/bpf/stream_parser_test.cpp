@@ -360,6 +360,111 @@ TEST(StreamParserAgrees, SetCookie)
 	compare_parsers(http_rule(HF_RULE_PERSISTENT_COOKIE, "sid"), answer_samples(), Transport::answers);
 }
 
+// Cookies that name members, in heads of all kinds; several, cut off, nearly so.
+std::vector<Sample> member_cookie_samples()
+{
+	const std::string long_name(63, 'n');
+	std::vector<Sample> samples = cookie_samples();
+
+	for (int i = 0; i < 200; i++)
+		samples.push_back(
+			whole(fmt::format("GET /{} HTTP/1.1\r\nHost: x\r\nCookie: a=b; sid={}; c=d\r\n\r\n", i,
+					  i % 3 == 0   ? fmt::format("rs{}|U6iFN", i)
+					  : i % 3 == 1 ? fmt::format("rs{}", i)
+						       : fmt::format("rs{}~value{}", i, i))));
+	for (const std::string &value : {std::string("rs1|U6iFN"),
+					 std::string("rs1|U6iF"),
+					 std::string("rs1|U6iFNN"),
+					 std::string("rs1|U6i-N"),
+					 std::string("|U6iFN"),
+					 std::string("rs1||6iFN"),
+					 std::string("rs1|U6iFN "),
+					 std::string("\"rs1|+/09z\""),
+					 std::string("rs1"),
+					 std::string("r s1"),
+					 std::string("rs1~666"),
+					 std::string("\"rs1~666\""),
+					 std::string("~666"),
+					 std::string("rs1~"),
+					 std::string("rs1~a~b"),
+					 std::string("r%1~666"),
+					 long_name,
+					 long_name + "n",
+					 long_name + "~x",
+					 long_name + "n~x",
+					 long_name + "|AAAAA",
+					 std::string(),
+					 std::string("\""),
+					 std::string("\"\"")}) {
+		for (const char *head :
+		     {"Cookie: sid=%; x=y\r\n", "cookie:a=b;sid=%\r\n", "Cookie: sid=%;sid=rs9~9\r\n",
+		      "Cookie: sid=rs9|AAAAA\r\nX: y\r\nCookie: sid=%\r\n",
+		      "Cookie: sid=%\r\nCookie: sid=%; sid=%\r\nContent-Length: 4\r\n"}) {
+			std::string lines = head;
+
+			for (size_t at = lines.find('%'); at != std::string::npos;
+			     at = lines.find('%', at + value.size()))
+				lines.replace(at, 1, value);
+			samples.push_back(whole("GET / HTTP/1.1\r\nHost: x\r\n" + lines + "\r\n"));
+			samples.push_back(whole("POST /x?y HTTP/1.1\n" + lines + "\n"));
+		}
+	}
+	return samples;
+}
+
+std::vector<Sample> member_answer_samples()
+{
+	std::vector<Sample> samples = answer_samples();
+
+	for (const std::string &value :
+	     {std::string("666"), std::string("\"666\""), std::string(" 666"), std::string("\"\""), std::string("\""),
+	      std::string(), std::string("a b"), std::string("666 "), std::string(5000, 'v'), std::string("a=b"),
+	      std::string("a\tb"), std::string("\"a;b\"")}) {
+		for (const char *head :
+		     {"Set-Cookie: sid=%; Path=/\r\n", "set-cookie:sid=%\r\n", "Set-Cookie: a=b; sid=%\r\n",
+		      "Set-Cookie: sid=%\r\nSet-Cookie: x=y\r\nSet-Cookie: sid=%;Secure\r\n", "Set-Cookie: sid=%\n",
+		      "Set-Cookie: sidx=%\r\nSet-Cookie: sid =%\r\nSet-Cookie:   sid=%;\r\n"}) {
+			std::string lines = head;
+
+			for (size_t at = lines.find('%'); at != std::string::npos;
+			     at = lines.find('%', at + value.size()))
+				lines.replace(at, 1, value);
+			samples.push_back(
+				whole("HTTP/1.1 200 OK\r\nServer: x\r\n" + lines + "Content-Length: 3\r\n\r\nabc"));
+			samples.push_back(whole("HTTP/1.1 302 Found\r\n" + lines + "\r\n"));
+		}
+	}
+	return samples;
+}
+
+class MemberCookies : public testing::TestWithParam<hf_rule_type>
+{
+};
+
+INSTANTIATE_TEST_SUITE_P(StreamParserAgrees, MemberCookies,
+			 testing::Values(HF_RULE_INSERT_COOKIE, HF_RULE_REWRITE_COOKIE, HF_RULE_EMBEDDED_COOKIE),
+			 [](const auto &one) {
+				 std::string name = word(one.param);
+
+				 name.erase(std::remove(name.begin(), name.end(), '-'), name.end());
+				 return name;
+			 });
+
+TEST_P(MemberCookies, OfRequests)
+{
+	compare_parsers(http_rule(GetParam(), "sid"), member_cookie_samples(), Transport::stream);
+}
+
+TEST(StreamParserAgrees, SetCookieRewritten)
+{
+	compare_parsers(http_rule(HF_RULE_REWRITE_COOKIE, "sid"), member_answer_samples(), Transport::answers);
+}
+
+TEST(StreamParserAgrees, SetCookieEmbedded)
+{
+	compare_parsers(http_rule(HF_RULE_EMBEDDED_COOKIE, "sid"), member_answer_samples(), Transport::answers);
+}
+
 class PassiveCookies : public testing::TestWithParam<SessionKeyword>
 {
 };

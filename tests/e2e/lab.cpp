@@ -378,11 +378,15 @@ void Lab::wait_for_port(const std::string &where, int port) const
 
 void Lab::start_talk()
 {
-	for (const int number : {1, 2, 3})
-		start(fmt::format("rs{}", number),
-		      fmt::format("{}/tests/e2e/http_talk serve rs{} 7000", source_directory(), number));
-	for (const int number : {1, 2, 3})
-		wait_for_port(fmt::format("rs{}", number), 7000);
+	for (const int number : {1, 2, 3}) {
+		for (const auto &[program, port] : {std::pair("http_talk", 7000), {"cookie_talk", 7100}})
+			start(fmt::format("rs{}", number),
+			      fmt::format("{}/tests/e2e/{} serve rs{} {}", source_directory(), program, number, port));
+	}
+	for (const int number : {1, 2, 3}) {
+		for (const int port : {7000, 7100})
+			wait_for_port(fmt::format("rs{}", number), port);
+	}
 }
 
 void Lab::start_tls()
@@ -406,7 +410,7 @@ std::string Lab::talk_pools()
 {
 	std::string yaml;
 
-	for (const auto &[name, port] : {std::pair("talk", 7000), {"tls", 7443}}) {
+	for (const auto &[name, port] : {std::pair("talk", 7000), {"browsed", 7100}, {"tls", 7443}}) {
 		for (const bool ipv4 : {true, false}) {
 			yaml += fmt::format("  - name: {}{}\n    members:\n", name, ipv4 ? 4 : 6);
 			for (int i = 1; i <= 3; i++)
@@ -419,12 +423,21 @@ std::string Lab::talk_pools()
 
 nlohmann::json Lab::talk(const std::string &host, int port, const std::string &options) const
 {
-	const Ran ran = run("client", fmt::format("timeout 400 {}/tests/e2e/http_talk ask {} {} {}", source_directory(),
-						  host, port, options));
+	return said(fmt::format("http_talk ask {} {} {}", host, port, options));
+}
+
+nlohmann::json Lab::browse(const std::string &host, int port, const std::string &options) const
+{
+	return said(fmt::format("cookie_talk browse {} {} {}", host, port, options));
+}
+
+nlohmann::json Lab::said(const std::string &command) const
+{
+	const Ran ran = run("client", fmt::format("timeout 400 {}/tests/e2e/{}", source_directory(), command));
 	const size_t at = ran.output.rfind("{\"done\"");
 
 	if (at == std::string::npos)
-		throw std::runtime_error("http_talk: " + ran.output);
+		throw std::runtime_error(command + ": " + ran.output);
 	auto said = nlohmann::json::parse(ran.output.substr(at));
 	if (at)
 		said["trouble"] = ran.output.substr(0, at);

@@ -63,12 +63,18 @@ public:
 	// TCP ports 3389 and 8583 one that says its name at once, and takes whatever comes.
 	void start_services();
 
-	// Servers of http_talk on port 7000 of every server, and TLS servers on 7443; their pools (talk4/6, tls4/6).
+	// Until something in the namespace listens there.
+	void wait_for_port(const std::string &where, int port) const;
+
+	// Servers of http_talk on port 7000 of every server, of cookie_talk on 7100, and TLS servers on 7443; their
+	// pools (talk4/6, browsed4/6, tls4/6).
 	void start_talk();
 	void start_tls();
 	static std::string talk_pools();
 	// What http_talk's client says of its requests (its options: see there).
 	nlohmann::json talk(const std::string &host, int port, const std::string &options) const;
+	// Likewise, cookie_talk's browsers.
+	nlohmann::json browse(const std::string &host, int port, const std::string &options) const;
 
 	// How often the daemon's data path has counted this reason.
 	uint64_t counter(const std::string &reason) const;
@@ -97,7 +103,7 @@ public:
 	const std::string &pins() const { return pins_; }
 
 private:
-	void wait_for_port(const std::string &where, int port) const;
+	nlohmann::json said(const std::string &command) const;
 
 	std::string prefix_, directory_, pins_;
 	pid_t daemon_ = 0;

@@ -68,6 +68,7 @@ protected:
 								 {"desk", "desk", 3389, "tcp"},
 								 {"cards", "cards", 8583, "tcp"},
 								 {"requests", "talk", 7000, "tcp"},
+								 {"browsers", "browsed", 7100, "tcp"},
 								 {"tls", "tls", 7443, "tcp"},
 								 {"calls", "sip", 5060, "tcp"},
 								 {"talk", "desk", 5061, "tcp"},
@@ -196,6 +197,24 @@ void expect_requests_stay(Lab &lab, const Combination &one, int clients, int rou
 	}
 }
 
+// Browsers keep their servers by cookies that are written on the way; nothing else differs.
+void expect_browsers_stay(Lab &lab, const Combination &one, int, int)
+{
+	const std::string type = word(one.rule), rule = type.substr(0, type.find('-'));
+
+	lab.start_talk();
+	const auto said = lab.browse(Lab::vip(one.ipv4), 7100,
+				     fmt::format("--rule {} --connections 3 --requests 150 --pieces 0", rule));
+	EXPECT_EQ(said["done"], 450) << said;
+	EXPECT_EQ(said["wrong"], 0) << said;
+	EXPECT_EQ(said["differ"], 0) << said;
+	EXPECT_EQ(said["servers"], 3) << said;
+	EXPECT_GT(said["moves"], 40) << said;
+	if (one.rule == HF_RULE_INSERT_COOKIE) {
+		EXPECT_GE(said["written"], 15) << said;
+	}
+}
+
 // TLS sessions are resumed: only the server that has given one can do that.
 void expect_tls_sessions_stay(Lab &lab, const Combination &one, int, int rounds)
 {
@@ -266,6 +285,9 @@ const std::map<hf_rule_type, std::function<void(Lab &, const Combination &, int,
 	{HF_RULE_COOKIE_HASH, expect_requests_stay},
 	{HF_RULE_PERSISTENT_COOKIE, expect_requests_stay},
 	{HF_RULE_PASSIVE_COOKIE, expect_requests_stay},
+	{HF_RULE_INSERT_COOKIE, expect_browsers_stay},
+	{HF_RULE_REWRITE_COOKIE, expect_browsers_stay},
+	{HF_RULE_EMBEDDED_COOKIE, expect_browsers_stay},
 	{HF_RULE_SSL_SESSION_ID, expect_tls_sessions_stay},
 	{HF_RULE_RDP_COOKIE, expect_keys_stay},
 	{HF_RULE_ISO8583_BITMAP, expect_keys_stay},

@@ -18,6 +18,9 @@ std::string rule_settings(hf_rule_type type)
 		return ", keyword: uid";
 	case HF_RULE_COOKIE_HASH:
 	case HF_RULE_PERSISTENT_COOKIE:
+	case HF_RULE_INSERT_COOKIE:
+	case HF_RULE_REWRITE_COOKIE:
+	case HF_RULE_EMBEDDED_COOKIE:
 		return ", keyword: sid";
 	case HF_RULE_ISO8583_BITMAP:
 		return ", fields: [41, 42]";

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "config/config.h"
+#include "datapath/encode.h"
+#include "persist/message.h"
 
 #include <gtest/gtest.h>
 
@@ -134,6 +136,57 @@ TEST(Config, RulesThatReadStreams)
 	EXPECT_EQ(config.virtual_servers[1].proxy_protocol, 2);
 }
 
+const std::string good_writing = R"(version: 1
+pools:
+  - name: web
+    members:
+      - {name: rs1, address: 10.0.2.11}
+      - {name: rs2, address: 10.0.2.12, cookie: blue.2}
+persistence:
+  - {name: inserted, type: insert-cookie, keyword: sessid, timeout: 600, domain: example.org, httponly: true, secure: true, samesite: none}
+  - {name: custom, type: insert-cookie, keyword: sid, custom_attribute: Priority=High; Partitioned}
+  - {name: plain, type: insert-cookie, keyword: sid}
+  - {name: rewritten, type: rewrite-cookie, keyword: sid}
+  - {name: embedded, type: embedded-cookie, keyword: sid}
+virtual_servers:
+  - {name: shop, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: dnat, pool: web, persistence: inserted, x_forwarded_for: true}
+)";
+
+TEST(Config, RulesThatWriteCookies)
+{
+	const ConfigResult result = parse_config(good_writing);
+	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
+	const auto &config = std::get<Config>(result);
+	const Rule *rules = &config.rules[predefined_rules().size()];
+
+	EXPECT_EQ(config.pools[0].members[0].cookie, "rs1");
+	EXPECT_EQ(config.pools[0].members[1].cookie, "blue.2");
+	EXPECT_EQ(rules[0].timeout, 600U);
+	EXPECT_EQ(rules[0].cookie_attributes, "; path=/; domain=example.org; HttpOnly; Secure; SameSite=None");
+	EXPECT_EQ(rules[1].cookie_attributes, "; path=/; Priority=High; Partitioned");
+	EXPECT_EQ(rules[2].timeout, 300U);
+	EXPECT_EQ(rules[2].cookie_attributes, "; path=/");
+	EXPECT_EQ(rules[3].keyword, "sid");
+	EXPECT_TRUE(config.virtual_servers[0].x_forwarded_for);
+
+	const hf_cookie_text text = encode_cookie_text(rules[0], "rs1");
+	EXPECT_EQ(std::string(reinterpret_cast<const char *>(text.bytes), text.length),
+		  "Set-Cookie: sessid=rs1|AAAAA; path=/; domain=example.org; HttpOnly; Secure; SameSite=None\r\n");
+	EXPECT_EQ(text.date, std::string("Set-Cookie: sessid=rs1|").size());
+	const hf_cookie_text embedded = encode_cookie_text(rules[4], "blue.2");
+	EXPECT_EQ(std::string(reinterpret_cast<const char *>(embedded.bytes), embedded.length), "blue.2~");
+}
+
+// The source document's own example.
+TEST(Config, DatesOfCookies)
+{
+	EXPECT_EQ(cookie_date("U6iFN"), 1403553076U / HF_COOKIE_DATE_SECONDS);
+	EXPECT_EQ(cookie_date("/////"), (1U << 30) - 1);
+	EXPECT_EQ(cookie_date("AAAAA"), 0U);
+	for (const char *bad : {"", "U6iF", "U6iFNN", "U6-FN", "U6iF=", "U6iF "})
+		EXPECT_FALSE(cookie_date(bad)) << bad;
+}
+
 const std::string good_learning = R"(version: 1
 pools:
   - {name: aaa, members: [{name: rs1, address: 10.0.2.11}]}
@@ -177,6 +230,8 @@ void PrintTo(const Broken &broken, std::ostream *out)
 {
 	*out << broken.name;
 }
+
+const std::string long_attribute = "custom_attribute: " + std::string(250, 'x');
 
 class BrokenConfig : public testing::TestWithParam<Broken>
 {
@@ -247,13 +302,10 @@ const Broken broken[] = {
 	{"type_unknown", "type: source-address-hash", "type: source-adress-hash",
 	 "f:14:24: persistence[1].type: 'source-adress-hash' is not known; allowed: source-address, "
 	 "source-address-hash, source-address-port-hash, http-header-hash, http-request-hash, cookie-hash, "
-	 "persistent-cookie, passive-cookie, radius-attribute, rdp-cookie, ssl-session-id, sip-call-id, "
-	 "iso8583-bitmap"},
-	{"type_later", "type: source-address-hash", "type: insert-cookie",
-	 "f:14:24: persistence[1].type: 'insert-cookie' is not available in this version; allowed: source-address, "
-	 "source-address-hash, source-address-port-hash, http-header-hash, http-request-hash, cookie-hash, "
-	 "persistent-cookie, passive-cookie, radius-attribute, rdp-cookie, ssl-session-id, sip-call-id, "
-	 "iso8583-bitmap"},
+	 "persistent-cookie, passive-cookie, insert-cookie, rewrite-cookie, embedded-cookie, radius-attribute, "
+	 "rdp-cookie, ssl-session-id, sip-call-id, iso8583-bitmap"},
+	{"inserted_without_name", "type: source-address-hash", "type: insert-cookie",
+	 "f:14:5: persistence[1].keyword: is required"},
 	{"rule_predefined_name", "name: hash", "name: LB_PERSIS_MINE",
 	 "f:14:12: persistence[1].name: names that begin with LB_PERSIS_ are those of the predefined rules"},
 	{"pool_missing", "pool: web, persistence: by-net", "pool: wbe, persistence: by-net",
@@ -280,6 +332,45 @@ const Broken broken[] = {
 	 "web/rs1 is 10.0.2.11"},
 	{"own_address", "address: 10.0.2.12", "address: 192.0.2.10",
 	 "f:16:88: virtual_servers[0].pool: member web/rs2 has the virtual server's own address 192.0.2.10"},
+	{"cookie_twice", "cookie: blue.2", "cookie: rs1",
+	 "f:6:49: pools[0].members[1].cookie: cookies call the member in line 5 'rs1', too", good_writing},
+	{"cookie_like_a_name", "10.0.2.11}\n      - {name: rs2, address: 10.0.2.12, cookie: blue.2}",
+	 "10.0.2.11, cookie: rs2}\n      - {name: rs2, address: 10.0.2.12}",
+	 "f:6:16: pools[0].members[1].name: cookies call the member in line 5 'rs2', too", good_writing},
+	{"cookie_bad", "cookie: blue.2", "cookie: blue~2",
+	 "f:6:49: pools[0].members[1].cookie: 'blue~2' cannot name a member in a cookie; allowed: 1-63 letters, "
+	 "digits, \".\", \"_\" and \"-\"",
+	 good_writing},
+	{"custom_and_secure", "custom_attribute: Priority=High; Partitioned", "custom_attribute: x, secure: true",
+	 "f:9:84: persistence[1].secure: custom_attribute takes the place of domain, httponly, secure and samesite: "
+	 "set "
+	 "one or the others",
+	 good_writing},
+	{"custom_control", "custom_attribute: Priority=High; Partitioned", "custom_attribute: \"x\\r\\nSet-Cookie: y\"",
+	 "f:9:73: persistence[1].custom_attribute: allowed: visible ASCII characters and spaces", good_writing},
+	{"custom_long", "custom_attribute: Priority=High; Partitioned", long_attribute.c_str(),
+	 "f:9:73: persistence[1].custom_attribute: keyword and attributes have 263 bytes together; allowed: at most "
+	 "172",
+	 good_writing},
+	{"samesite_none", "secure: true, samesite: none", "samesite: none",
+	 "f:8:121: persistence[0].samesite: none needs secure: true; browsers refuse such a cookie otherwise",
+	 good_writing},
+	{"samesite_unknown", "samesite: none", "samesite: some",
+	 "f:8:135: persistence[0].samesite: 'some' is not known; allowed: nothing, none, lax, strict", good_writing},
+	{"domain_bad", "domain: example.org", "domain: \"example.org; x\"",
+	 "f:8:82: persistence[0].domain: 'example.org; x' is not a domain; allowed: letters, digits, \".\" and \"-\"",
+	 good_writing},
+	{"timeout_of_rewritten", "type: rewrite-cookie", "type: rewrite-cookie, timeout: 5",
+	 "f:11:54: persistence[3].timeout: a rule of type rewrite-cookie keeps no sessions and has no such setting",
+	 good_writing},
+	{"attribute_of_rewritten", "type: rewrite-cookie", "type: rewrite-cookie, secure: true",
+	 "f:11:53: persistence[3].secure: a rule of type rewrite-cookie has no such setting", good_writing},
+	{"forwarded_for_of_tls", "persistence: inserted", "persistence: LB_PERSIS_SSL_SESS_ID",
+	 "f:14:146: virtual_servers[0].x_forwarded_for: a rule of type ssl-session-id does not read HTTP, to whose "
+	 "requests a header could be added",
+	 good_writing},
+	{"forwarded_for_udp", "protocol: udp", "protocol: udp, x_forwarded_for: true",
+	 "f:17:89: virtual_servers[1].x_forwarded_for: belongs to protocol tcp only"},
 	{"keyword_of_persistent_missing", "persistent-cookie, keyword: sid", "persistent-cookie",
 	 "f:5:5: persistence[0].keyword: is required", good_learning},
 	{"keyword_of_custom_missing", "custom, keyword: sid", "custom", "f:7:5: persistence[2].keyword: is required",

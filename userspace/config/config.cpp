@@ -79,6 +79,12 @@ private:
 };
 
 // One parse: fills `config`, collects errors.
+// The lines of what may be in a pool only once.
+struct MemberPlaces {
+	std::map<std::string, int> endpoints;
+	std::map<std::string, std::pair<int, bool>> cookies; // and whether it was given
+};
+
 class Parser
 {
 public:
@@ -94,7 +100,8 @@ private:
 	void read_interface(ObjectReader &reader);
 	void read_tables(ObjectReader &reader);
 	void read_pool(ObjectReader &reader);
-	void read_member(ObjectReader &reader, Pool &pool, Names &names, std::map<std::string, int> &endpoints);
+	void read_member(ObjectReader &reader, Pool &pool, Names &names, MemberPlaces &places);
+	static void read_cookie(ObjectReader &reader, Member &member, MemberPlaces &places);
 	void read_rule(ObjectReader &reader);
 	void read_early_data(ObjectReader &reader);
 	static void read_tcp_options(ObjectReader &reader, Pool &pool);
@@ -113,8 +120,8 @@ private:
 	Names server_names_;
 	// Beside config_.virtual_servers: the places of what is checked at the end.
 	struct ServerPlaces {
-		Place pool, persistence, port, server_first_wait;
-		bool has_pool, has_persistence, has_protocol;
+		Place pool, persistence, port, server_first_wait, x_forwarded_for;
+		bool has_pool = false, has_persistence = false, has_protocol = false;
 	};
 	std::vector<ServerPlaces> places_;
 };
@@ -175,7 +182,33 @@ std::optional<Address> Parser::read_address(ObjectReader &reader)
 	return address;
 }
 
-void Parser::read_member(ObjectReader &reader, Pool &pool, Names &names, std::map<std::string, int> &endpoints)
+// What cookies call a member: its name, if nothing is said.
+void Parser::read_cookie(ObjectReader &reader, Member &member, MemberPlaces &places)
+{
+	const bool given = reader.has("cookie");
+
+	member.cookie = reader.text("cookie").value_or(member.name);
+	const bool named = std::all_of(member.cookie.begin(), member.cookie.end(), [](unsigned char c) {
+		return (std::isalnum(c) && c < 128) || c == '.' || c == '_' || c == '-';
+	});
+
+	if (member.cookie.empty() && !given)
+		return; // its name was refused
+	if (!named || member.cookie.empty() || member.cookie.size() > HF_NAME_LENGTH) {
+		reader.error("cookie",
+			     fmt::format("'{}' cannot name a member in a cookie; allowed: 1-{} letters, digits, "
+					 "\".\", \"_\" and \"-\"",
+					 member.cookie, static_cast<int>(HF_NAME_LENGTH)));
+		return;
+	}
+	auto [where, fresh] = places.cookies.emplace(member.cookie, std::pair(reader.place().mark.line + 1, given));
+	// Two names that are the same have had their error.
+	if (!fresh && (given || where->second.second))
+		reader.error(given ? "cookie" : "name", fmt::format("cookies call the member in line {} '{}', too",
+								    where->second.first, member.cookie));
+}
+
+void Parser::read_member(ObjectReader &reader, Pool &pool, Names &names, MemberPlaces &places)
 {
 	Member member;
 
@@ -192,9 +225,10 @@ void Parser::read_member(ObjectReader &reader, Pool &pool, Names &names, std::ma
 		member.status = *status;
 	if (auto limit = reader.integer("connection_limit", 0, HF_CONNECTION_LIMIT_MAX))
 		member.connection_limit = static_cast<uint32_t>(*limit);
-	reader.unavailable({"cookie", "backup", "connection_rate_limit", "recover", "warm_up", "warm_rate"});
-	auto [where, fresh] = endpoints.emplace(fmt::format("{} {}", member.address.text(), member.port),
-						reader.place().mark.line + 1);
+	read_cookie(reader, member, places);
+	reader.unavailable({"backup", "connection_rate_limit", "recover", "warm_up", "warm_rate"});
+	auto [where, fresh] = places.endpoints.emplace(fmt::format("{} {}", member.address.text(), member.port),
+						       reader.place().mark.line + 1);
 	if (!fresh && member.address != Address())
 		reader.error("address",
 			     fmt::format("the member in line {} has the same address and port", where->second));
@@ -203,12 +237,12 @@ void Parser::read_member(ObjectReader &reader, Pool &pool, Names &names, std::ma
 
 void Parser::read_pool(ObjectReader &reader)
 {
-	std::map<std::string, int> endpoints;
+	MemberPlaces places;
 	Names names("member of this pool", errors_);
 	Pool pool;
 
 	pool.name = pool_names_.read(reader);
-	reader.each("members", [&](ObjectReader &member) { read_member(member, pool, names, endpoints); });
+	reader.each("members", [&](ObjectReader &member) { read_member(member, pool, names, places); });
 	reader.unavailable_word("on_down", {"reset"});
 	reader.word<bool>("on_down", {{"keep", true}});
 	read_tcp_options(reader, pool);
@@ -320,9 +354,11 @@ void Parser::read_opening(ObjectReader &reader, VirtualServer &server)
 	server.server_first = reader.boolean("server_first").value_or(false);
 	if (auto wait = reader.integer("server_first_wait", 1, HF_SERVER_FIRST_WAIT_MAX))
 		server.server_first_wait = static_cast<uint32_t>(*wait);
+	server.x_forwarded_for = reader.boolean("x_forwarded_for").value_or(false);
 	if (auto version = reader.word<uint8_t>("proxy_protocol", {{"none", 0}, {"v1", 1}, {"v2", 2}}))
 		server.proxy_protocol = *version;
-	for (const char *key : {"syn_protection", "server_first", "server_first_wait", "proxy_protocol"}) {
+	for (const char *key :
+	     {"syn_protection", "server_first", "server_first_wait", "proxy_protocol", "x_forwarded_for"}) {
 		if (server.protocol == HF_PROTOCOL_UDP && reader.has(key))
 			reader.error(key, "belongs to protocol tcp only");
 	}
@@ -352,10 +388,10 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	if (auto timeout = reader.integer("idle_timeout", 1, HF_IDLE_TIMEOUT_MAX))
 		server.idle_timeout = static_cast<uint32_t>(*timeout);
 	read_opening(reader, server);
-	reader.unavailable({"source_addresses", "x_forwarded_for", "new_sessions_per_second", "own_addresses"});
+	reader.unavailable({"source_addresses", "new_sessions_per_second", "own_addresses"});
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"),
-			   reader.place("server_first_wait"), reader.has("pool"), reader.has("persistence"),
-			   protocol.has_value()});
+			   reader.place("server_first_wait"), reader.place("x_forwarded_for"), reader.has("pool"),
+			   reader.has("persistence"), protocol.has_value()});
 	config_.virtual_servers.push_back(server);
 }
 
@@ -380,6 +416,12 @@ void Parser::check_references()
 			report(errors_, places_[i].persistence,
 			       fmt::format("a rule of type {} needs protocol {}", word(rule->second->type),
 					   reads_streams(rule->second->type) ? "tcp" : "udp"));
+		if (rule != rules.end() && server.x_forwarded_for && reads_streams(rule->second->type) &&
+		    !reads_http(rule->second->type))
+			report(errors_, places_[i].x_forwarded_for,
+			       fmt::format("a rule of type {} does not read HTTP, to whose requests a header could be "
+					   "added",
+					   word(rule->second->type)));
 		auto pool = pools.find(server.pool);
 		if (pool == pools.end() || server.address == Address())
 			continue;

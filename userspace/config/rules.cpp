@@ -15,7 +15,7 @@ namespace holdfast
 namespace
 {
 
-// The settings that a type has, beside `timeout` of those that keep a table.
+// The settings that a type has; `timeout` also those that keep a table.
 std::set<std::string> settings_of(hf_rule_type type)
 {
 	switch (type) {
@@ -27,7 +27,11 @@ std::set<std::string> settings_of(hf_rule_type type)
 	case HF_RULE_HTTP_REQUEST_HASH:
 	case HF_RULE_COOKIE_HASH:
 	case HF_RULE_PERSISTENT_COOKIE:
+	case HF_RULE_REWRITE_COOKIE:
+	case HF_RULE_EMBEDDED_COOKIE:
 		return {"keyword"};
+	case HF_RULE_INSERT_COOKIE:
+		return {"timeout", "keyword", "domain", "httponly", "secure", "samesite", "custom_attribute"};
 	case HF_RULE_PASSIVE_COOKIE:
 		return {"match_across", "session_keyword_type", "keyword"};
 	case HF_RULE_ISO8583_BITMAP:
@@ -177,20 +181,75 @@ void read_iso8583(ObjectReader &reader, Rule &rule)
 	std::sort(rule.fields.begin(), rule.fields.end());
 }
 
+bool is_domain(const std::string &text)
+{
+	return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+		return (std::isalnum(c) && c < 128) || c == '.' || c == '-';
+	});
+}
+
+// The attributes of a cookie that is inserted, in this order (RFC 6265, 4.1.2).
+void read_cookie_attributes(ObjectReader &reader, Rule &rule)
+{
+	const std::string custom = reader.text("custom_attribute").value_or("");
+	std::string attributes = "; path=/";
+
+	for (const char *key : {"domain", "httponly", "secure", "samesite"}) {
+		if (reader.has("custom_attribute") && reader.has(key))
+			reader.error(key, "custom_attribute takes the place of domain, httponly, secure and samesite: "
+					  "set one or the others");
+	}
+	if (std::any_of(custom.begin(), custom.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7f; }))
+		reader.error("custom_attribute", "allowed: visible ASCII characters and spaces");
+	if (auto domain = reader.text("domain")) {
+		if (!is_domain(*domain))
+			reader.error("domain",
+				     fmt::format("'{}' is not a domain; allowed: letters, digits, \".\" and \"-\"",
+						 *domain));
+		attributes += "; domain=" + *domain;
+	}
+	if (reader.boolean("httponly").value_or(false))
+		attributes += "; HttpOnly";
+	const bool secure = reader.boolean("secure").value_or(false);
+	if (secure)
+		attributes += "; Secure";
+	const std::string samesite =
+		reader.word<std::string>("samesite",
+					 {{"nothing", ""}, {"none", "None"}, {"lax", "Lax"}, {"strict", "Strict"}})
+			.value_or("");
+	if (samesite == "None" && !secure)
+		reader.error("samesite", "none needs secure: true; browsers refuse such a cookie otherwise");
+	if (!samesite.empty())
+		attributes += "; SameSite=" + samesite;
+	if (!custom.empty())
+		attributes += "; " + custom;
+	rule.cookie_attributes = attributes;
+	const size_t longest = std::string("Set-Cookie: =|").size() + rule.keyword.size() + HF_NAME_LENGTH +
+			       HF_COOKIE_DATE_LENGTH + attributes.size() + 2;
+	if (longest > HF_EDIT_BYTES)
+		reader.error(reader.has("custom_attribute") ? "custom_attribute"
+			     : reader.has("domain")         ? "domain"
+							    : "keyword",
+			     fmt::format("keyword and attributes have {} bytes together; allowed: at most {}",
+					 rule.keyword.size() + attributes.size(),
+					 rule.keyword.size() + attributes.size() - (longest - HF_EDIT_BYTES)));
+}
+
 // Settings of other types: named as such.
 void refuse_settings(ObjectReader &reader, const Rule &rule)
 {
 	const std::set<std::string> known = settings_of(rule.type);
 
-	for (const char *key : {"timeout", "ipv4_mask_bits", "ipv6_mask_bits", "match_across",
-				"override_connection_limit", "relation", "attributes", "session_keyword_type",
-				"keyword", "bitmap_relation", "keyvalue_relation", "fields", "framing", "encoding"}) {
-		const bool has = std::string(key) == "timeout" ? keeps_table(rule.type) : known.contains(key);
+	for (const char *key :
+	     {"timeout", "ipv4_mask_bits", "ipv6_mask_bits", "match_across", "override_connection_limit", "relation",
+	      "attributes", "session_keyword_type", "keyword", "bitmap_relation", "keyvalue_relation", "fields",
+	      "framing", "encoding", "domain", "httponly", "secure", "samesite", "custom_attribute"}) {
+		const bool has = known.contains(key) || (std::string(key) == "timeout" && keeps_table(rule.type));
 
 		if (has || !reader.has(key))
 			continue;
 		reader.forget(key);
-		reader.error(key, keeps_table(rule.type)
+		reader.error(key, std::string(key) != "timeout" || keeps_table(rule.type)
 					  ? fmt::format("a rule of type {} has no such setting", word(rule.type))
 					  : fmt::format("a rule of type {} keeps no sessions and has no such setting",
 							word(rule.type)));
@@ -203,14 +262,13 @@ std::optional<Rule> read_rule_settings(ObjectReader &reader)
 {
 	Rule rule;
 
-	reader.unavailable_word("type", {"insert-cookie", "rewrite-cookie", "embedded-cookie"});
 	auto type = reader.word<hf_rule_type>("type", with_words(rule_types()), true);
 	if (!type) {
 		reader.ignore_the_rest();
 		return std::nullopt;
 	}
 	rule.type = *type;
-	if (keeps_table(rule.type)) {
+	if (keeps_table(rule.type) || rule.type == HF_RULE_INSERT_COOKIE) {
 		if (auto timeout = reader.integer("timeout", HF_SESSION_TIMEOUT_MIN, HF_SESSION_TIMEOUT_MAX))
 			rule.timeout = static_cast<uint32_t>(*timeout);
 	}
@@ -234,6 +292,8 @@ std::optional<Rule> read_rule_settings(ObjectReader &reader)
 	}
 	if (settings_of(rule.type).contains("keyword"))
 		read_keyword(reader, rule);
+	if (rule.type == HF_RULE_INSERT_COOKIE)
+		read_cookie_attributes(reader, rule);
 	if (rule.type == HF_RULE_ISO8583_BITMAP)
 		read_iso8583(reader, rule);
 	refuse_settings(reader, rule);

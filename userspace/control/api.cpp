@@ -144,6 +144,10 @@ json rules_json(const Controller &controller)
 			one["timeout"] = rule.timeout;
 			one["match_across"] = rule.match_across;
 		}
+		if (rule.type == HF_RULE_INSERT_COOKIE) {
+			one["timeout"] = rule.timeout;
+			one["attributes"] = rule.cookie_attributes.substr(2);
+		}
 		if (rule.type == HF_RULE_SOURCE_ADDRESS) {
 			one["ipv4_mask_bits"] = rule.ipv4_mask_bits;
 			one["ipv6_mask_bits"] = rule.ipv6_mask_bits;

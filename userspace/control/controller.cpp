@@ -383,6 +383,7 @@ void Controller::sample()
 	if (!attachments_.empty())
 		wake_splices(*maps_, attachments_.front().index);
 	renew_cookie_key();
+	maps_->set_wall_clock();
 	limit_segments();
 }
 

@@ -94,6 +94,7 @@ private:
 	bool by_hash(uint64_t hash);
 	void by_method(bool in_turn = false);
 	void by_endpoint(const MessageKeys &message);
+	void by_cookie(const MessageKeys &message);
 	bool by_message_hash();
 	uint64_t source_hash(bool with_port) const;
 	DigestKeys digest_keys() const;
@@ -208,7 +209,8 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 						"the message is malformed, so it has no key",
 						"looking for the key took more steps than are allowed",
 						"it is another protocol, so it has no key",
-						"the message names a member by its address"};
+						"the message names a member by its address",
+						"the message names a member by a cookie"};
 
 		found = message.keys;
 		for (const std::string &readable : message.readable)
@@ -218,6 +220,8 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 		outcome_ = message.outcome;
 		if (outcome_ == HF_PARSER_MEMBER)
 			by_endpoint(message);
+		if (outcome_ == HF_PARSER_COOKIE)
+			by_cookie(message);
 		answer_ = message.answer;
 		if (answer_ && server_.protocol == HF_PROTOCOL_UDP)
 			say("it answers a request of the server: without a session it follows its socket's connection");
@@ -367,6 +371,28 @@ void Explanation::by_endpoint(const MessageKeys &message)
 	}
 }
 
+// As cookie_member() of the data path.
+void Explanation::by_cookie(const MessageKeys &message)
+{
+	const auto found = maps_.cookie_members.find(encode_cookie(pool_, message.cookie));
+	const int64_t left = int64_t{message.cookie_date} * HF_COOKIE_DATE_SECONDS - ::time(nullptr);
+	std::string why;
+
+	if (rule_->type == HF_RULE_INSERT_COOKIE && left <= 0)
+		why = fmt::format("it expired {} s ago", -left);
+	else if (!found)
+		why = "no member of the pool is called so";
+	else
+		why = refusal(*found, true, false);
+	if (why.empty()) {
+		say(fmt::format("{} is {}{}", message.cookie, name(*found),
+				rule_->type == HF_RULE_INSERT_COOKIE ? fmt::format(", for another {} s", left) : ""));
+		decide(*found, "cookie");
+	} else {
+		say(fmt::format("{}: {}", message.cookie, why));
+	}
+}
+
 // As bind_by_keys() of the data path.
 bool Explanation::by_message_hash()
 {
@@ -422,6 +448,10 @@ Result<json> Explanation::answer()
 	bool in_turn = false;
 	if (!decided && stream && server_.server_first) {
 		say("the server speaks first: nothing of the stream is waited for");
+	} else if (!decided && stream && writes(rule_->type)) {
+		if (auto keys = this->keys(); !keys)
+			return keys.error();
+		decided = member_;
 	} else if (!decided && stream && !keeps_table(rule_->type)) {
 		if (auto keys = this->keys(); !keys)
 			return keys.error();

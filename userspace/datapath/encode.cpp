@@ -20,11 +20,11 @@ template <size_t size> void copy_name(char (&to)[size], const std::string &name)
 
 uint8_t parser_stage(const VirtualServer &server, hf_rule_type type)
 {
+	// One program reads request heads for all rules that do.
+	if (follows(server, type))
+		return HF_RULE_HTTP_HEADER_HASH;
 	if (!reads(type, server.protocol))
 		return 0;
-	// One program reads request heads for all rules that do.
-	if (reads_http(type))
-		return HF_RULE_HTTP_HEADER_HASH;
 	return static_cast<uint8_t>(type);
 }
 
@@ -61,11 +61,13 @@ hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t ru
 	value.rule = rule;
 	value.idle_timeout = server.idle_timeout;
 	value.parser = parser_stage(server, type);
-	value.flags = static_cast<uint8_t>((splices(server, type) ? HF_SERVER_SPLICES : 0) |
-					   (server.server_first || !reads_streams(type) ? HF_SERVER_BINDS_AT_ONCE : 0) |
-					   (reads_http(type) ? HF_SERVER_FOLLOWS : 0) |
-					   (watches(server, type) ? HF_SERVER_WATCHES : 0) |
-					   (learns(type) ? HF_SERVER_LEARNS : 0));
+	value.flags = static_cast<uint8_t>(
+		(splices(server, type) ? HF_SERVER_SPLICES : 0) |
+		(server.server_first || (!reads_streams(type) && !follows(server, type)) ? HF_SERVER_BINDS_AT_ONCE
+											 : 0) |
+		(follows(server, type) ? HF_SERVER_FOLLOWS : 0) | (writes(type) ? HF_SERVER_WRITES : 0) |
+		(server.x_forwarded_for ? HF_SERVER_FORWARDED_FOR : 0) |
+		(watches(server, type) ? HF_SERVER_WATCHES : 0) | (learns(type) ? HF_SERVER_LEARNS : 0));
 	value.server_first_wait = static_cast<uint16_t>(server.server_first_wait);
 	value.proxy_protocol = server.proxy_protocol;
 	value.method = static_cast<uint8_t>(server.method);
@@ -78,13 +80,13 @@ hf_rule encode(const Rule &rule)
 {
 	hf_rule value{};
 
-	value.timeout = keeps_table(rule.type) ? rule.timeout : 0;
+	value.timeout = keeps_table(rule.type) || rule.type == HF_RULE_INSERT_COOKIE ? rule.timeout : 0;
 	value.type = static_cast<uint8_t>(rule.type);
 	value.ipv4_mask_bits = rule.ipv4_mask_bits;
 	value.ipv6_mask_bits = rule.ipv6_mask_bits;
 	value.flags = static_cast<uint8_t>((rule.match_across ? HF_RULE_MATCH_ACROSS : 0) |
 					   (rule.override_connection_limit ? HF_RULE_OVERRIDE_CONNECTION_LIMIT : 0) |
-					   (keeps_table(rule.type) ? 0 : HF_RULE_STATELESS) |
+					   (is_hash(rule.type) ? HF_RULE_STATELESS : 0) |
 					   (rule.bitmap_relation == HF_RELATION_AND ? HF_RULE_BITMAP_AND : 0) |
 					   (rule.encoding == Iso8583Encoding::ascii ? HF_RULE_ENCODING_ASCII : 0) |
 					   (rule.framing == Iso8583Framing::ascii4 ? HF_RULE_FRAMING_ASCII : 0));
@@ -139,6 +141,32 @@ hf_endpoint_key encode_endpoint(uint32_t pool, const Address &address, uint16_t 
 	std::copy(address.bytes().begin(), address.bytes().end(), key.address);
 	key.port = to_network(port);
 	return key;
+}
+
+hf_cookie_key encode_cookie(uint32_t pool, const std::string &name)
+{
+	hf_cookie_key key{};
+
+	key.pool = pool;
+	std::copy_n(name.begin(), std::min<size_t>(name.size(), HF_NAME_LENGTH), key.name);
+	return key;
+}
+
+hf_cookie_text encode_cookie_text(const Rule &rule, const std::string &name)
+{
+	hf_cookie_text value{};
+	std::string text = name;
+
+	if (rule.type == HF_RULE_EMBEDDED_COOKIE)
+		text += '~';
+	if (rule.type == HF_RULE_INSERT_COOKIE) {
+		text = fmt::format("Set-Cookie: {}={}|", rule.keyword, name);
+		value.date = static_cast<uint16_t>(text.size());
+		text += std::string(HF_COOKIE_DATE_LENGTH, 'A') + rule.cookie_attributes + "\r\n";
+	}
+	value.length = static_cast<uint16_t>(std::min<size_t>(text.size(), HF_EDIT_BYTES));
+	std::copy_n(text.begin(), value.length, value.bytes);
+	return value;
 }
 
 hf_member_state encode(MemberStatus status)

@@ -27,6 +27,9 @@ hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t ru
 hf_rule encode(const Rule &rule);
 hf_pool encode(const Pool &pool);
 hf_early_limits encode(const EarlyData &early);
+hf_cookie_key encode_cookie(uint32_t pool, const std::string &name);
+// What a rule writes for the member that cookies call `name`.
+hf_cookie_text encode_cookie_text(const Rule &rule, const std::string &name);
 hf_endpoint_key encode_endpoint(uint32_t pool, const Address &address, uint16_t port);
 hf_member encode(const Member &member, uint32_t pool);
 hf_member_state encode(MemberStatus status);

@@ -180,6 +180,7 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 	bpf_map__set_max_entries(bpf->maps.splices, tables.splices);
 	bpf_map__set_max_entries(bpf->maps.free_splices, tables.splices);
 	bpf_map__set_max_entries(bpf->maps.pool_endpoints, tables.members);
+	bpf_map__set_max_entries(bpf->maps.cookie_members, tables.members);
 	// An address has an entry of its own, and one more for its port ranges.
 	bpf_map__set_max_entries(bpf->maps.virtual_servers, 3 * tables.virtual_servers);
 	bpf_map__set_max_entries(bpf->maps.virtual_server_settings, tables.virtual_servers);
@@ -209,6 +210,7 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 			 .splices = bpf_map__max_entries(bpf->maps.splices)};
 	if (auto viewed = maps->view(); !viewed)
 		return viewed.error();
+	maps->set_wall_clock();
 	if (!maps->adopted_) {
 		if (auto filled = maps->fill(); !filled)
 			return filled.error();
@@ -228,6 +230,11 @@ Result<void> Maps::fill()
 		free_splices.set(slot - 1, slot);
 	free_splices_ends.set(0, {0, tables_.splices - 1, tables_.splices, 0});
 	return {};
+}
+
+void Maps::set_wall_clock()
+{
+	wall_clock.set(0, {static_cast<uint32_t>(::time(nullptr)) - now()});
 }
 
 void Maps::renew_cookie_key(uint32_t epoch)
@@ -297,6 +304,10 @@ Result<void> Maps::view()
 	array(selection, all.selection);
 	hash(member_services, all.member_services);
 	hash(pool_endpoints, all.pool_endpoints);
+	hash(cookie_members, all.cookie_members);
+	hash(cookie_texts, all.cookie_texts);
+	hash(edits, all.edits);
+	array(wall_clock, all.wall_clock);
 	array(early_limits, all.early_limits);
 	array(syn_cookie_keys, all.syn_cookie_keys);
 	hash(splices, all.splices);

@@ -49,6 +49,8 @@ public:
 
 	// A new secret for the SYN cookies of the epoch after `epoch` (see bpf/splice/syn_cookie.h).
 	void renew_cookie_key(uint32_t epoch);
+	// Tells the data path what time it is, which the dates in cookies need.
+	void set_wall_clock();
 	// The slots of the splices that wait for the daemon; they are forgotten with that.
 	std::vector<uint32_t> take_sleeping_splices();
 	// A frame comes in by an interface, below XDP: the next to see it is TC.
@@ -66,6 +68,10 @@ public:
 	MappedArray<uint32_t> selection;
 	HashMap<hf_service_key, hf_member_service> member_services;
 	HashMap<hf_endpoint_key, uint32_t> pool_endpoints;
+	HashMap<hf_cookie_key, uint32_t> cookie_members;
+	HashMap<hf_cookie_text_key, hf_cookie_text> cookie_texts;
+	HashMap<hf_edits_key, hf_edits> edits;
+	MappedArray<hf_wall_clock> wall_clock;
 	MappedArray<hf_early_limits> early_limits;
 	MappedArray<hf_syn_cookie_keys> syn_cookie_keys;
 	HashMap<uint32_t, hf_splice> splices; // an array; its slots are written by the data path

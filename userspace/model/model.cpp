@@ -101,6 +101,12 @@ const char *word(hf_rule_type type)
 		return "passive-cookie";
 	case HF_RULE_SSL_SESSION_ID:
 		return "ssl-session-id";
+	case HF_RULE_INSERT_COOKIE:
+		return "insert-cookie";
+	case HF_RULE_REWRITE_COOKIE:
+		return "rewrite-cookie";
+	case HF_RULE_EMBEDDED_COOKIE:
+		return "embedded-cookie";
 	case HF_RULE_TYPES:
 		break;
 	}
@@ -156,7 +162,8 @@ const std::vector<hf_rule_type> &rule_types()
 	static const std::vector<hf_rule_type> types = {
 		HF_RULE_SOURCE_ADDRESS,    HF_RULE_SOURCE_ADDRESS_HASH, HF_RULE_SOURCE_ADDRESS_PORT_HASH,
 		HF_RULE_HTTP_HEADER_HASH,  HF_RULE_HTTP_REQUEST_HASH,   HF_RULE_COOKIE_HASH,
-		HF_RULE_PERSISTENT_COOKIE, HF_RULE_PASSIVE_COOKIE,      HF_RULE_RADIUS_ATTRIBUTE,
+		HF_RULE_PERSISTENT_COOKIE, HF_RULE_PASSIVE_COOKIE,      HF_RULE_INSERT_COOKIE,
+		HF_RULE_REWRITE_COOKIE,    HF_RULE_EMBEDDED_COOKIE,     HF_RULE_RADIUS_ATTRIBUTE,
 		HF_RULE_RDP_COOKIE,        HF_RULE_SSL_SESSION_ID,      HF_RULE_SIP_CALL_ID,
 		HF_RULE_ISO8583_BITMAP};
 
@@ -190,7 +197,17 @@ bool reads_streams(hf_rule_type type)
 bool reads_http(hf_rule_type type)
 {
 	return type == HF_RULE_HTTP_HEADER_HASH || type == HF_RULE_HTTP_REQUEST_HASH || type == HF_RULE_COOKIE_HASH ||
-	       type == HF_RULE_PERSISTENT_COOKIE || type == HF_RULE_PASSIVE_COOKIE;
+	       type == HF_RULE_PERSISTENT_COOKIE || type == HF_RULE_PASSIVE_COOKIE || writes(type);
+}
+
+bool writes(hf_rule_type type)
+{
+	return type == HF_RULE_INSERT_COOKIE || type == HF_RULE_REWRITE_COOKIE || type == HF_RULE_EMBEDDED_COOKIE;
+}
+
+bool is_hash(hf_rule_type type)
+{
+	return !keeps_table(type) && !writes(type);
 }
 
 bool learns(hf_rule_type type)
@@ -238,7 +255,13 @@ bool watches(const VirtualServer &server, hf_rule_type type)
 bool splices(const VirtualServer &server, hf_rule_type type)
 {
 	return server.protocol == HF_PROTOCOL_TCP &&
-	       (reads_streams(type) || server.syn_protection || server.server_first || server.proxy_protocol);
+	       (reads_streams(type) || server.syn_protection || server.server_first || server.proxy_protocol ||
+		server.x_forwarded_for);
+}
+
+bool follows(const VirtualServer &server, hf_rule_type type)
+{
+	return server.protocol == HF_PROTOCOL_TCP && (reads_http(type) || server.x_forwarded_for);
 }
 
 } // namespace holdfast

@@ -47,6 +47,7 @@ struct Member {
 	uint32_t weight = 1;
 	MemberStatus status = MemberStatus::enabled;
 	uint32_t connection_limit = 0; // 0: none
+	std::string cookie;            // what cookies call it
 
 	bool operator==(const Member &) const = default;
 };
@@ -91,6 +92,7 @@ struct Rule {
 	hf_relation bitmap_relation = HF_RELATION_OR;               // iso8583-bitmap: when there is a key
 	Iso8583Framing framing = Iso8583Framing::length16;
 	Iso8583Encoding encoding = Iso8583Encoding::binary;
+	std::string cookie_attributes; // insert-cookie: what follows the value, as in "; path=/; Secure"
 
 	bool operator==(const Rule &) const = default;
 };
@@ -110,6 +112,7 @@ struct VirtualServer {
 	bool server_first = false;
 	uint32_t server_first_wait = HF_SERVER_FIRST_WAIT_DEFAULT;
 	uint8_t proxy_protocol = 0; // its version; 0: none
+	bool x_forwarded_for = false;
 
 	bool operator==(const VirtualServer &) const = default;
 };
@@ -172,8 +175,11 @@ const char *word(SessionKeyword keyword);
 const std::vector<hf_rule_type> &rule_types();
 const std::vector<hf_forwarding> &forwardings();
 
-// All rule types that keep a table; the others are stateless hashes.
+// All rule types that keep a table; of the others, those that are hashes, and those
+// that write what they need to know into the client's cookie.
 bool keeps_table(hf_rule_type type);
+bool is_hash(hf_rule_type type);
+bool writes(hf_rule_type type);
 
 // Rule types that read messages: of datagrams, each decided by itself, or the first
 // one of a TCP stream.
@@ -190,6 +196,8 @@ bool serves(hf_rule_type type, hf_protocol protocol);
 bool reads(hf_rule_type type, hf_protocol protocol);
 // Does such a virtual server answer SYNs itself, and make connections of its own to members?
 bool splices(const VirtualServer &server, hf_rule_type type);
+// Are the heads of its connections' requests and responses read?
+bool follows(const VirtualServer &server, hf_rule_type type);
 // Do answers interleave on its connections, so that these stay with their first message's member?
 bool watches(const VirtualServer &server, hf_rule_type type);
 

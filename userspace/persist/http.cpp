@@ -126,6 +126,15 @@ void note_line(std::string_view line, Said &said)
 struct Values {
 	std::string one;                  // of the keyword, or of a header
 	std::array<std::string, 6> known; // as HF_COOKIE_*; the last: JSESSIONID in the path
+	std::string cookie;               // that names a member
+	uint32_t cookie_date = 0;
+	std::vector<HeadEdit> edits;
+
+	void edit(size_t at, size_t removed)
+	{
+		if (edits.size() < HF_EDITS)
+			edits.push_back({at, removed});
+	}
 };
 
 constexpr std::string_view known_names[] = {"PHPSESSID", "JSESSIONID", "CFID", "CFTOKEN", "ASP.NET_SessionId"};
@@ -147,25 +156,131 @@ void note_cookies(std::string_view list, const Rule &rule, Values &values, bool 
 		note(values.known[i], value_in_list(list, ';', std::string(known_names[i]), true));
 }
 
+size_t name_length(std::string_view text)
+{
+	const auto end = std::find_if(text.begin(), text.end(), [](unsigned char c) {
+		return !(std::isalnum(c) && c < 128) && c != '.' && c != '_' && c != '-';
+	});
+
+	return static_cast<size_t>(end - text.begin());
+}
+
+bool is_name_length(size_t length)
+{
+	return length >= 1 && length <= HF_NAME_LENGTH;
+}
+
+// One value of a cookie that may name a member; `at`: where in the head it begins.
+void note_member_cookie(std::string_view value, size_t at, const Rule &rule, Values &values)
+{
+	auto note = [&](std::string_view name, uint32_t date) {
+		if (!values.cookie.empty())
+			return false;
+		values.cookie = name;
+		values.cookie_date = date;
+		return true;
+	};
+
+	if (rule.type == HF_RULE_EMBEDDED_COOKIE) {
+		while (!value.empty() && is_blank(value.front())) {
+			value.remove_prefix(1);
+			at++;
+		}
+		if (value.starts_with('"')) {
+			value.remove_prefix(1);
+			at++;
+		}
+		const size_t length = name_length(value);
+		if (!is_name_length(length) || length >= value.size() || value[length] != '~')
+			return;
+		note(value.substr(0, length), 0);
+		values.edit(at, length + 1);
+		return;
+	}
+	value = value_of(value, true);
+	const size_t length = name_length(value);
+	if (!is_name_length(length))
+		return;
+	if (rule.type == HF_RULE_REWRITE_COOKIE && length == value.size())
+		note(value, 0);
+	if (rule.type == HF_RULE_INSERT_COOKIE && value.size() == length + 1 + HF_COOKIE_DATE_LENGTH &&
+	    value[length] == '|') {
+		if (const auto date = cookie_date(value.substr(length + 1)))
+			note(value.substr(0, length), *date);
+	}
+}
+
+// `at`: where in the head the list begins.
+void note_member_cookies(std::string_view list, size_t at, const Rule &rule, Values &values)
+{
+	while (!list.empty()) {
+		size_t step = 1;
+
+		if (!is_blank(list.front())) {
+			const std::string_view pair = list.substr(0, list.find(';'));
+
+			if (pair.starts_with(rule.keyword) && pair.size() > rule.keyword.size() &&
+			    pair[rule.keyword.size()] == '=')
+				note_member_cookie(pair.substr(rule.keyword.size() + 1), at + rule.keyword.size() + 1,
+						   rule, values);
+			step = std::min(list.size(), pair.size() + 1);
+		}
+		list.remove_prefix(step);
+		at += step;
+	}
+}
+
+// What a member sets: `text` behind "Set-Cookie:", which begins at `at` in the head.
+void note_set_cookie(std::string_view text, size_t at, const Rule &rule, Values &values)
+{
+	auto skip = [&](size_t count) {
+		text.remove_prefix(count);
+		at += count;
+	};
+
+	text = text.substr(0, text.find_first_of(";\r"));
+	while (!text.empty() && is_blank(text.front()))
+		skip(1);
+	if (!text.starts_with(rule.keyword + "="))
+		return;
+	skip(rule.keyword.size() + 1);
+	while (!text.empty() && is_blank(text.front()))
+		skip(1);
+	if (rule.type == HF_RULE_EMBEDDED_COOKIE && text.starts_with('"'))
+		skip(1);
+	if (text.empty())
+		return;
+	if (rule.type == HF_RULE_REWRITE_COOKIE)
+		values.edit(at, text.size());
+	else if (text.front() != '"')
+		values.edit(at, 0);
+}
+
 bool is_cookie_rule(const Rule &rule)
 {
 	return rule.type == HF_RULE_COOKIE_HASH || rule.type == HF_RULE_PERSISTENT_COOKIE ||
 	       rule.type == HF_RULE_PASSIVE_COOKIE;
 }
 
-void note_request_header(std::string_view line, const Rule &rule, Values &values)
+void note_request_header(std::string_view line, size_t at, const Rule &rule, Values &values)
 {
 	if (rule.type == HF_RULE_HTTP_HEADER_HASH && has_name(line, rule.keyword) && values.one.empty())
 		values.one = value_of(line.substr(rule.keyword.size() + 1), false);
 	if (is_cookie_rule(rule) && has_name(line, "cookie"))
 		note_cookies(line.substr(7), rule, values, false);
+	if (writes(rule.type) && has_name(line, "cookie"))
+		note_member_cookies(line.substr(7), at + 7, rule, values);
 }
 
-void note_response_header(std::string_view line, const Rule &rule, Values &values)
+void note_response_header(std::string_view line, size_t at, const Rule &rule, Values &values)
 {
-	if (!learns(rule.type) || !has_name(line, "set-cookie"))
+	if (!has_name(line, "set-cookie"))
 		return;
 	line.remove_prefix(11);
+	if (rule.type == HF_RULE_REWRITE_COOKIE || rule.type == HF_RULE_EMBEDDED_COOKIE)
+		note_set_cookie(line, at + 11, rule, values);
+	if (!learns(rule.type))
+		return;
 	note_cookies(line.substr(0, line.find(';')), rule, values, true);
 }
 
@@ -214,6 +329,12 @@ void make_keys(const Values &values, const Rule &rule, const DigestKeys &keys, M
 			    fmt::format("CFID={}, CFTOKEN={}", printable(value), printable(values.known[3])));
 	}
 	found.outcome = found.keys.empty() ? HF_PARSER_NONE : HF_PARSER_KEYS;
+	found.edits = values.edits;
+	if (values.cookie.empty())
+		return;
+	found.outcome = HF_PARSER_COOKIE;
+	found.cookie = values.cookie;
+	found.cookie_date = values.cookie_date;
 }
 
 // The end of a line: npos if it is not here. One that is not CR LF, or has a CR elsewhere, is nonsense.
@@ -243,11 +364,28 @@ template <typename Note> bool read_lines(std::string_view text, size_t feed, Sai
 			return true;
 		}
 		note_line(line, said);
-		note(line);
+		note(line, start);
 	}
 }
 
 } // namespace
+
+std::optional<uint32_t> cookie_date(std::string_view text)
+{
+	constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint32_t date = 0;
+
+	if (text.size() != HF_COOKIE_DATE_LENGTH)
+		return std::nullopt;
+	for (const char c : text) {
+		const size_t digit = digits.find(c);
+
+		if (digit == std::string_view::npos)
+			return std::nullopt;
+		date = date << 6 | static_cast<uint32_t>(digit);
+	}
+	return date;
+}
 
 std::string cfid_digest_input(std::string_view cfid, std::string_view cftoken)
 {
@@ -291,7 +429,7 @@ MessageKeys read_http(std::string_view bytes, size_t length, const Rule &rule, c
 	said.version_1_0 = line.back() == '0';
 	note_target(line.substr(0, line.size() - 9), rule, values);
 	if (!read_lines(text, feed, said, found.head.size,
-			[&](std::string_view header) { note_request_header(header, rule, values); }))
+			[&](std::string_view header, size_t at) { note_request_header(header, at, rule, values); }))
 		return ends(more);
 	found.head.method = method == "HEAD"      ? HttpMethod::head
 			    : method == "CONNECT" ? HttpMethod::connect
@@ -323,7 +461,7 @@ MessageKeys read_http_answer(std::string_view bytes, size_t length, HttpMethod m
 	said.version_1_0 = text[7] == '0';
 	found.outcome = more;
 	if (!read_lines(text, feed, said, found.head.size,
-			[&](std::string_view header) { note_response_header(header, rule, values); }))
+			[&](std::string_view header, size_t at) { note_response_header(header, at, rule, values); }))
 		return found;
 	found.head.framing = said.framing(HttpFraming::until_close);
 	found.head.body = said.body;

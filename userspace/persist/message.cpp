@@ -78,6 +78,9 @@ MessageKeys read_message(std::string_view bytes, size_t length, const Rule &rule
 	case HF_RULE_COOKIE_HASH:
 	case HF_RULE_PERSISTENT_COOKIE:
 	case HF_RULE_PASSIVE_COOKIE:
+	case HF_RULE_INSERT_COOKIE:
+	case HF_RULE_REWRITE_COOKIE:
+	case HF_RULE_EMBEDDED_COOKIE:
 		return read_http(bytes, length, rule, keys);
 	case HF_RULE_SSL_SESSION_ID:
 		return read_ssl(bytes, length, keys.secret);

@@ -44,6 +44,14 @@ struct HttpHead {
 	uint64_t body = 0;                     // with HttpFraming::length
 };
 
+// A place in a head that a rule changes: where, and how many bytes go.
+struct HeadEdit {
+	size_t at = 0;
+	size_t removed = 0;
+
+	bool operator==(const HeadEdit &) const = default;
+};
+
 struct MessageKeys {
 	hf_parser_outcome outcome = HF_PARSER_NONE;
 	bool answer = false;               // an answer to a request of the other side
@@ -51,7 +59,10 @@ struct MessageKeys {
 	std::vector<std::string> readable; // of each key: the values that it was made of
 	Address address;                   // with HF_PARSER_MEMBER
 	uint16_t port = 0;
-	HttpHead head; // of a message of a stream whose head is all here
+	std::string cookie;          // with HF_PARSER_COOKIE: the name of the member
+	uint32_t cookie_date = 0;    // likewise: where it has one
+	std::vector<HeadEdit> edits; // of a head that is all here, by place; at most HF_EDITS
+	HttpHead head;               // of a message of a stream whose head is all here
 };
 
 // `bytes`: what is there of a message of `length` bytes; at most HF_MESSAGE_BYTES
@@ -67,6 +78,9 @@ MessageKeys read_ssl(std::string_view bytes, size_t length, const DigestKey &key
 MessageKeys read_http_answer(std::string_view bytes, size_t length, HttpMethod method, const Rule &rule,
 			     const DigestKeys &keys);
 MessageKeys read_ssl_answer(std::string_view bytes, size_t length, const DigestKey &key);
+
+// The date in a cookie: five characters, of 30 bits.
+std::optional<uint32_t> cookie_date(std::string_view text);
 
 // A Content-Length's value, without white space around it: at most 18 digits.
 std::optional<uint64_t> content_length(std::string_view value);

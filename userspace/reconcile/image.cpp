@@ -35,7 +35,7 @@ std::set<std::string> pools_with_hash(const Config &config)
 	std::set<std::string> stateless, pools;
 
 	for (const Rule &rule : config.rules) {
-		if (!keeps_table(rule.type))
+		if (is_hash(rule.type))
 			stateless.insert(rule.name);
 	}
 	for (const VirtualServer &server : config.virtual_servers) {
@@ -108,18 +108,34 @@ void add_endpoints(Image &image, const Config &config, const VirtualServer &serv
 	}
 }
 
+// Members that cookies name, and what is written into those.
+void add_cookies(Image &image, const Config &config, const VirtualServer &server, const Rule &rule, const Ids &ids)
+{
+	for (const Pool &pool : config.pools) {
+		if (pool.name != server.pool)
+			continue;
+		for (const Member &member : pool.members) {
+			const uint32_t id = ids.members.find(member_key(pool.name, member.name));
+			const hf_cookie_text_key key{ids.rules.find(rule.name), id};
+
+			image.cookie_members[bytes_of(encode_cookie(ids.pools.find(pool.name), member.cookie))] = id;
+			image.cookie_texts[bytes_of(key)] = encode_cookie_text(rule, member.cookie);
+		}
+	}
+}
+
 } // namespace
 
 Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids)
 {
 	std::map<std::pair<Address, hf_protocol>, std::vector<hf_port_range>> ranges;
-	std::map<std::string, hf_rule_type> types;
+	std::map<std::string, const Rule *> rules;
 	Image image;
 
 	encode_hash_seed(config.hash_seed, image.hash_key);
 	image.early_limits = encode(config.early_data);
 	for (const Rule &rule : config.rules)
-		types.emplace(rule.name, rule.type);
+		rules.emplace(rule.name, &rule);
 	for (const Rule &rule : config.rules) {
 		const uint32_t id = ids.rules.acquire(rule.name, HF_POOLS);
 
@@ -137,10 +153,12 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 
 		if (!id)
 			return no_room("virtual server", sizes.virtual_servers);
-		auto rule = types.find(server.persistence);
-		const hf_rule_type type = rule == types.end() ? HF_RULE_NONE : rule->second;
+		auto rule = rules.find(server.persistence);
+		const hf_rule_type type = rule == rules.end() ? HF_RULE_NONE : rule->second->type;
 		image.virtual_servers[id] =
 			encode(server, ids.pools.find(server.pool), ids.rules.find(server.persistence), type);
+		if (writes(type))
+			add_cookies(image, config, server, *rule->second, ids);
 		if (type == HF_RULE_RDP_COOKIE)
 			add_endpoints(image, config, server, ids);
 		if (type == HF_RULE_SIP_CALL_ID && server.protocol == HF_PROTOCOL_UDP)

@@ -42,6 +42,9 @@ struct Image {
 	std::map<std::vector<uint8_t>, hf_member_service> member_services;
 	// Members by pool, address and port, where a rule's messages may name them. By the bytes of hf_endpoint_key.
 	std::map<std::vector<uint8_t>, uint32_t> endpoints;
+	// What cookies call members, and what rules write for them. By the bytes of hf_cookie_key, hf_cookie_text_key.
+	std::map<std::vector<uint8_t>, uint32_t> cookie_members;
+	std::map<std::vector<uint8_t>, hf_cookie_text> cookie_texts;
 	hf_early_limits early_limits{};
 	__u64 hash_key[2] = {};
 	__u64 digest_key[2] = {}; // filled in by whoever keeps the secret

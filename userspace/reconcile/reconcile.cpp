@@ -388,6 +388,10 @@ Result<ReconcileReport> Reconciler::write()
 		return written.error();
 	if (auto written = write_map(maps_.pool_endpoints, image_.endpoints); !written)
 		return written.error();
+	if (auto written = write_map(maps_.cookie_members, image_.cookie_members); !written)
+		return written.error();
+	if (auto written = write_map(maps_.cookie_texts, image_.cookie_texts); !written)
+		return written.error();
 	write_tables(true);
 	write_members(true);
 
