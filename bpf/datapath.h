@@ -312,6 +312,8 @@ static __always_inline int datapath_read(hook_context *context, __u32 *next)
 	if (!splice)
 		return drop(HF_REASON_splice_half);
 	verdict = follow_commit(task, splice, connection->flags & HF_CONNECTION_REPLY);
+	if (verdict == HAND_OVER)
+		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : reject(context, &task->packet, HF_REASON_request_unread);
 	if (verdict != CONTINUE)
 		return verdict;
 	return datapath_forward(context, &task->packet, connection, next, true);

@@ -273,6 +273,14 @@ static long sweep_early_data(void *map, const struct hf_early_key *key, void *pi
 	return 0;
 }
 
+/* Likewise, what was changed in its streams. */
+static long sweep_edits(void *map, const struct hf_edits_key *key, void *list, struct sweep_walk *walk)
+{
+	if (!splice_get(key->splice))
+		bpf_map_delete_elem(map, key);
+	return 0;
+}
+
 static __always_inline void sweep_begin(struct sweep_walk *walk, const struct hf_sweep *order)
 {
 	walk->now = clock_now();
@@ -304,6 +312,7 @@ int sweep_connections(struct hf_sweep *order)
 	bpf_for_each_map_elem(&connections, sweep_connection, &walk, 0);
 	bpf_for_each_map_elem(&splices, sweep_splice, &walk, 0);
 	bpf_for_each_map_elem(&early_data, sweep_early_data, &walk, 0);
+	bpf_for_each_map_elem(&edits, sweep_edits, &walk, 0);
 	order->alive = walk.alive;
 	order->deleted = walk.deleted;
 	return 0;

@@ -48,6 +48,8 @@ struct task {
 	bool refused;
 	struct hf_connection left; /* the entry of the member that has it no more */
 	/* of what is changed */
+	bool tunnel;           /* what follows is no HTTP, and the member has said so */
+	bool optional;         /* the stream may as well stay as it is */
 	bool marked;           /* the request has a cookie of its member, that need not be renewed */
 	__u16 unmarked;        /* as it will be */
 	__u8 source;           /* enum emit_source */

@@ -312,6 +312,7 @@ static __always_inline void http_head_begin(struct message *message)
 	message->status = 0;
 	message->cookie_length = 0;
 	message->edit_count = 0;
+	message->crowded = false;
 	message->places[HTTP_SEEN] = 0;
 	message->places[HTTP_FOUND] = 0;
 }

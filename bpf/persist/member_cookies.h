@@ -81,8 +81,10 @@ static __always_inline void member_cookies_add_edit(struct message *message, __u
 {
 	__u32 count = message->edit_count;
 
-	if (count >= HF_EDITS)
+	if (count >= HF_EDITS) {
+		message->crowded = true;
 		return;
+	}
 	message->edits[count].at = at;
 	message->edits[count].removed = removed;
 	message->edits[count].open = open;

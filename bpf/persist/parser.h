@@ -42,7 +42,8 @@ struct message {
 	__u32 resume;
 	bool begun;  /* in: what is at `resume` is not the beginning of the message */
 	bool answer; /* out: to a request of the other side, so not for balancing */
-	__u8 pad[2];
+	bool crowded; /* out: there is more to be changed than `edits` holds */
+	__u8 pad;
 	__u32 places[24]; /* the parser's own: in memory, the verifier does not follow their values */
 	/* out, of HTTP: the head that was read, and what follows it (http_head.h) */
 	__u32 head;   /* its bytes */

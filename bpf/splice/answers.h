@@ -47,11 +47,14 @@ static __always_inline int follow_mark(struct task *task, struct message *messag
 	if (!place && !message->edit_count)
 		return CONTINUE;
 	/* XDP puts one text in, into a segment that begins with a head that is whole (insert.h). */
-	if (HOOK_HAS_LOWER_HOOK && (message->edit_count || task->edits.count || task->outcome == HF_PARSER_MORE))
+	if (HOOK_HAS_LOWER_HOOK && (message->edit_count || task->edits.count || task->outcome == HF_PARSER_MORE ||
+				    task->read_next != task->sequence || splice->edited[HF_ANSWERS]))
 		return HOOK_PASS;
+	task->optional = rule->type == HF_RULE_INSERT_COOKIE;
 	if (place)
 		mark_insert(task, rule, task->reader.head + place);
-	mark_head(task, message, task->reader.head, task->stored, true);
+	if (!mark_head(task, message, task->reader.head, task->stored, true))
+		reason_count(HF_REASON_cookie_skipped);
 	return CONTINUE;
 }
 

@@ -403,11 +403,21 @@ static __noinline int bind_edits(struct task *task, const struct message *messag
 				 const struct hf_virtual_server *settings)
 {
 	task->edits.count = 0;
-	if (!(settings->flags & (HF_SERVER_WRITES | HF_SERVER_FORWARDED_FOR)) ||
-	    !mark_request(task, message, settings, splice->client_first, 0) ||
+	if (!(settings->flags & (HF_SERVER_WRITES | HF_SERVER_FORWARDED_FOR)))
+		return CONTINUE;
+	if (mark_request(task, message, settings, splice->client_first, 0) &&
 	    edits_commit(splice, splice->id, HF_REQUESTS, &task->edits))
 		return CONTINUE;
-	return drop(HF_REASON_edit_held);
+	reason_count(HF_REASON_edit_held);
+	return HAND_OVER;
+}
+
+/* With x_forwarded_for, what cannot be read as requests does not reach a member. */
+static __always_inline bool bind_is_unread(const struct hf_splice *splice, const struct hf_virtual_server *settings,
+					   const struct message *message)
+{
+	return settings->flags & HF_SERVER_FORWARDED_FOR && splice->client_next != splice->client_first &&
+	       (!message->head || splice->requests.state == HF_READER_OFF);
 }
 
 /* A connection that has no member yet. */
@@ -426,11 +436,16 @@ static __always_inline int bind_first(hook_context *context, struct task *task, 
 	if (settings && splice->flags & HF_SPLICE_WHOLE)
 		follow_bound(splice, message, task->outcome, !(settings->flags & HF_SERVER_FOLLOWS), task->marked);
 	/* The client would not send again what decides: it has to begin anew. */
+	if (settings && bind_is_unread(splice, settings, message)) {
+		reason_count(HF_REASON_request_unread);
+		return bind_refuse(context, task, splice);
+	}
 	verdict = bind_member(task, message, splice, &decision, now);
-	if (verdict == CONTINUE && settings && message->head)
-		verdict = bind_edits(task, message, splice, settings);
 	if (verdict != CONTINUE)
 		return bind_refuse(context, task, splice);
+	/* From here on it has entries of the member's, too. */
+	if (settings && message->head && bind_edits(task, message, splice, settings) != CONTINUE)
+		return bind_refuse_connecting(context, task, splice);
 	return bind_connect(context, &task->packet, splice, &task->connection, false);
 }
 

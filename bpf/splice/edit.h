@@ -16,7 +16,7 @@
  */
 #pragma once
 
-#include "../counters.h"
+#include "share.h"
 
 /* A list's lock is held for some memory accesses. */
 #define EDIT_PATIENCE 1024
@@ -49,15 +49,17 @@ enum { EDITS_BUSY = -1, EDITS_NONE = 0, EDITS_LOCKED = 1 };
 
 static __always_inline int edits_lock(struct hf_edits *list, __u32 splice, __u32 direction)
 {
+	__u32 token = bpf_get_smp_processor_id() + 1;
+
 	if (!list)
 		return EDITS_NONE;
 	for (int i = 0; i < EDIT_PATIENCE; i++) {
-		if (__sync_val_compare_and_swap(&list->busy, 0, 1))
+		if (__sync_val_compare_and_swap(&list->busy, 0, token))
 			continue;
 		if (list->owner.splice == splice && list->owner.direction == direction)
 			return EDITS_LOCKED;
-		/* The entry is another's by now. */
-		*(volatile __u32 *)&list->busy = 0;
+		/* The entry is another's by now, and so may be its lock. */
+		__sync_val_compare_and_swap(&list->busy, token, 0);
 		return EDITS_NONE;
 	}
 	reason_count(HF_REASON_opening_busy);
@@ -66,8 +68,7 @@ static __always_inline int edits_lock(struct hf_edits *list, __u32 splice, __u32
 
 static __always_inline void edits_unlock(struct hf_edits *list)
 {
-	asm volatile("" ::: "memory");
-	*(volatile __u32 *)&list->busy = 0;
+	__sync_val_compare_and_swap(&list->busy, bpf_get_smp_processor_id() + 1, 0);
 }
 
 static __always_inline __u32 *edits_shift(struct hf_splice *splice, __u32 direction)
@@ -85,7 +86,8 @@ static __always_inline void edits_end(struct hf_edits *list, struct hf_splice *s
 
 	list->owner.splice = 0;
 	edits_unlock(list);
-	bpf_map_delete_elem(&edits, &key);
+	if (!bpf_map_delete_elem(&edits, &key))
+		share_give_back(&splice->client, HF_EDITED_BYTES);
 	*(volatile __u8 *)&splice->edited[direction & 1] = 0;
 }
 
@@ -118,6 +120,12 @@ static __always_inline bool edits_cover(const struct hf_edits *list, __u32 numbe
 			return true;
 	}
 	return false;
+}
+
+static __always_inline void edits_note_sent(struct hf_edits *list, __u32 end)
+{
+	if (edit_is_after(end, list->sent))
+		list->sent = end;
 }
 
 /* And what one of the receiver is to the sender. */
@@ -191,6 +199,7 @@ __noinline int edit_sequence(struct edit_question *question)
 	locked = edits_lock(list, question->splice, question->direction);
 	if (locked == EDITS_LOCKED && list) {
 		question->covers = edits_cover(list, question->number, question->size);
+		edits_note_sent(list, question->number + question->size);
 		question->number = edits_forward(list, question->number) + *edits_shift(splice, question->direction);
 		edits_unlock(list);
 	} else {
@@ -218,7 +227,8 @@ __noinline int edit_acknowledge(struct edit_question *question)
 	question->number = number;
 	if (locked == EDITS_LOCKED && list) {
 		question->number = edits_backward(list, number, question->left);
-		if (!question->edge)
+		/* What has not been sent nobody can have: it is corrupt, or forged. */
+		if (!question->edge && !edit_is_after(question->number, list->sent))
 			edits_fold(list, splice, question->direction, number);
 		if (list->count)
 			edits_unlock(list);
@@ -341,7 +351,15 @@ static __noinline bool edits_commit(struct hf_splice *splice, __u32 id, __u32 di
 			return true;
 		found->owner = key;
 		found->busy = 0;
-		if (bpf_map_update_elem(&edits, &key, found, BPF_ANY))
+		found->sent = found->list[0].at;
+		if (!share_take(&splice->client, HF_EDITED_BYTES))
+			return false;
+		if (bpf_map_update_elem(&edits, &key, found, BPF_ANY)) {
+			share_give_back(&splice->client, HF_EDITED_BYTES);
+			return false;
+		}
+		/* The connection may have ended meanwhile: then the sweeper has it. */
+		if (splice->id != id || splice->state == HF_SPLICE_FREE)
 			return false;
 		splice->edited[direction & 1] = found->count;
 		return true;

@@ -35,6 +35,7 @@ struct emit {
 	__u8 flags; /* of the last one */
 	bool timestamps;
 	bool reply;
+	bool ends; /* with the last byte, the stream */
 	__u32 failed;
 	int verdict; /* CONTINUE: more is to come */
 };
@@ -92,8 +93,8 @@ static long emit_edit(__u32 index, struct emit *emit)
 		gone = left;
 	emit->from += gone;
 	emit->offset += gone;
-	if (gone == left)
-		return 1; /* the text leaves with the byte behind */
+	if (gone == left && !emit->ends)
+		return 1; /* the text leaves with the byte behind, or with the end */
 	if (edit->put) {
 		bpf_probe_read_kernel(emit->message->bytes + below(emit->end, 2 * HF_MESSAGE_BYTES),
 				      below(edit->put - 1, HF_EDIT_BYTES) + 1, edit->text);
@@ -119,6 +120,7 @@ static __noinline void emit_compose(struct emit *emit, __u32 direction, __u32 si
 			emit->failed = true;
 		if (locked == EDITS_LOCKED) {
 			bpf_probe_read_kernel(edits, sizeof(*edits), list);
+			edits_note_sent(list, number + size);
 			number = edits_forward(list, number);
 			number += *edits_shift(splice, direction);
 			edits_unlock(list);
@@ -257,9 +259,12 @@ static __noinline int emit_segment(struct emit *emit, const struct tcp_seen *see
 	__u32 size = packet->payload_length;
 	bool again;
 
-	if (size <= HF_MESSAGE_BYTES && (!follow_load(emit->context, packet, emit->message, 0, 0) ||
-					 !follow_checksum_is_right(emit->context, packet, emit->message)))
-		return HOOK_DROP; /* counted there */
+	if (size && size <= HF_MESSAGE_BYTES) {
+		if (!follow_load(emit->context, packet, emit->message, 0, 0))
+			return drop(HF_REASON_malformed);
+		if (!follow_checksum_is_right(emit->context, packet, emit->message))
+			return HOOK_DROP; /* counted there */
+	}
 	emit->flags = packet->tcp_flags & (TCP_FIN | TCP_RST | TCP_PSH | TCP_ACK);
 	if (task->limit && task->limit < size) {
 		size = task->limit;
@@ -269,6 +274,7 @@ static __noinline int emit_segment(struct emit *emit, const struct tcp_seen *see
 		size = EMIT_MOST;
 		emit->flags &= ~TCP_FIN;
 	}
+	emit->ends = emit->flags & TCP_FIN;
 	emit->from = seen->sequence;
 	emit->offset = packet->transport + seen->length;
 	emit_compose(emit, emit->reply ? HF_ANSWERS : HF_REQUESTS, size);

@@ -99,6 +99,7 @@ static __always_inline int follow_begin(hook_context *context, struct task *task
 	task->methods = splice->methods;
 	task->unmarked = splice->unmarked;
 	task->edits.count = 0;
+	task->optional = task->tunnel = false;
 	task->looks = 0;
 	task->wanted = 0;
 	/* What is missing may be on its way to TC, where the kernel puts segments together. */
@@ -183,26 +184,64 @@ static __always_inline void follow_move(struct hf_splice *splice, const struct t
 	*reader = task->reader;
 }
 
-/* Under the reader's lock. CONTINUE: the segment goes on. */
+/*
+ * Nothing more is read of the direction. Where a header has to tell members who their
+ * clients are, what is not read does not go on.
+ */
+static __always_inline int follow_give_up(struct task *task, struct hf_splice *splice, bool reply)
+{
+	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
+	bool strict = settings && settings->flags & HF_SERVER_FORWARDED_FOR && !task->tunnel;
+
+	if (strict && !reply)
+		return HAND_OVER;
+	if (task->reader.state == HF_READER_BROKEN)
+		reason_count(HF_REASON_stream_unframed);
+	if (!strict) {
+		reader_give_up(splice);
+		return CONTINUE;
+	}
+	/* Only the answers are left alone. */
+	if (splice->answers.state == HF_READER_HEAD)
+		early_delete(splice->id, HF_EARLY_ANSWER);
+	splice->answers.state = HF_READER_OFF;
+	if (splice->edited[HF_ANSWERS])
+		edits_close(splice->id, HF_ANSWERS);
+	return CONTINUE;
+}
+
+/* What was found in the segment is to be changed from now on. False: there is no room for that. */
+static __always_inline bool follow_commit_edits(struct task *task, struct hf_splice *splice, bool reply)
+{
+	/* XDP changes responses only. */
+	if (HOOK_HAS_LOWER_HOOK && !reply)
+		return true;
+	if (edits_commit(splice, splice->id, reply ? HF_ANSWERS : HF_REQUESTS, &task->edits))
+		return true;
+	if (!task->optional)
+		return false;
+	reason_count(HF_REASON_cookie_skipped);
+	task->edits.count = 0;
+	return true;
+}
+
+/* Under the reader's lock. CONTINUE: the segment goes on. HAND_OVER: it is refused. */
 static __always_inline int follow_commit_locked(struct task *task, struct hf_splice *splice, bool reply)
 {
 	struct hf_reader *reader = reply ? &splice->answers : &splice->requests;
 
-	if (reader->state == HF_READER_OFF)
+	if (reader->state == HF_READER_OFF) {
+		task->edits.count = 0;
 		return CONTINUE;
+	}
 	if (task->read_next - task->sequence >= task->packet.payload_length)
 		return CONTINUE; /* nothing of it is new */
 	if (reader->next != task->read_next)
 		return drop(HF_REASON_opening_busy);
-	if ((!HOOK_HAS_LOWER_HOOK || reply) &&
-	    !edits_commit(splice, splice->id, reply ? HF_ANSWERS : HF_REQUESTS, &task->edits))
+	if (!follow_commit_edits(task, splice, reply))
 		return drop(HF_REASON_edit_held);
-	if (task->reader.state == HF_READER_BROKEN || task->reader.state == HF_READER_OFF) {
-		if (task->reader.state == HF_READER_BROKEN)
-			reason_count(HF_REASON_stream_unframed);
-		reader_give_up(splice);
-		return CONTINUE;
-	}
+	if (task->reader.state == HF_READER_BROKEN || task->reader.state == HF_READER_OFF)
+		return follow_give_up(task, splice, reply);
 	task->reader.next = task->sequence + task->packet.payload_length;
 	task->reader.busy = 1;
 	follow_move(splice, task, reply);
@@ -334,6 +373,7 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 /* On behind a head, which is in the message. */
 static __always_inline void follow_past_head(struct task *task, const struct message *message)
 {
+	task->tunnel = message->status && message->framing == HTTP_TUNNEL;
 	task->at += message->head - task->stored;
 	reader_begin_body(&task->reader, message);
 	task->reader.head = task->sequence + task->at;
@@ -355,7 +395,19 @@ static __always_inline int follow_stay(struct task *task, struct hf_splice *spli
 	__u32 place = task->requested & 15;
 	bool marked = task->marked && task->wanted == task->connection.member;
 
-	if (mark_request(task, message, settings, task->reader.head, task->stored) && HOOK_HAS_LOWER_HOOK)
+	__u32 edits = task->edits.count;
+
+	if (!mark_request(task, message, settings, task->reader.head, task->stored)) {
+		/* What lies in front of it goes on; it comes again. */
+		task->edits.count = edits;
+		if (HOOK_HAS_LOWER_HOOK)
+			return HOOK_PASS;
+		if (task->stored || (__s32)(task->sequence + task->at - task->read_next) <= 0)
+			return drop(HF_REASON_edit_held);
+		task->stage = HF_STAGE_REBIND;
+		return HAND_OVER;
+	}
+	if (HOOK_HAS_LOWER_HOOK && task->edits.count)
 		return HOOK_PASS;
 	task->methods = (task->methods & ~(3U << 2 * place)) | (message->method & 3U) << 2 * place;
 	task->unmarked = (task->unmarked & ~(1U << place)) | !marked << place;
@@ -412,7 +464,8 @@ static __always_inline int followed(hook_context *context, struct task *task)
 		verdict = follow_keep(task, splice, HF_EARLY_REQUEST);
 		if (verdict != CONTINUE)
 			return verdict;
-		mark_request(task, message, settings, task->reader.head, task->stored);
+		if (!mark_request(task, message, settings, task->reader.head, task->stored))
+			return drop(HF_REASON_edit_held);
 		return HAND_OVER;
 	}
 	if (!message->head) {

@@ -96,10 +96,10 @@ static __always_inline const struct hf_cookie_text *mark_cookie(const struct tas
 
 /*
  * The edits that the parser has found in a head whose first byte has the number `head`,
- * and of which `stored` bytes came in earlier segments. Returns how many there are.
+ * and of which `stored` bytes came in earlier segments. False: there is no room for all.
  */
-static __noinline __u32 mark_head(struct task *task, const struct message *message, __u32 head, __u32 stored,
-				  bool answer)
+static __noinline bool mark_head(struct task *task, const struct message *message, __u32 head, __u32 stored,
+				 bool answer)
 {
 	const struct hf_cookie_text *text = answer ? mark_cookie(task, task->connection.member) : NULL;
 	struct hf_edit *edit;
@@ -116,10 +116,8 @@ static __noinline __u32 mark_head(struct task *task, const struct message *messa
 		if (answer && !text)
 			break; /* the member is just being removed */
 		edit = mark_edit(task, head + found->at, found->removed);
-		if (!edit) {
-			reason_count(HF_REASON_cookie_skipped);
-			break;
-		}
+		if (!edit)
+			return false;
 		edit->open = found->open;
 		if (answer) {
 			bpf_probe_read_kernel(edit->text, sizeof(edit->text), text->bytes);
@@ -133,7 +131,7 @@ static __noinline __u32 mark_head(struct task *task, const struct message *messa
 			mark_text(edit, found->removed);
 		}
 	}
-	return task->edits.count;
+	return !message->crowded;
 }
 
 /* Is the response whose head is in the message to get a cookie, behind its first line? The place; 0: it is not. */
@@ -155,7 +153,8 @@ static const char mark_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrs
 static __noinline void mark_insert(struct task *task, const struct hf_rule *rule, __u32 at)
 {
 	const struct hf_cookie_text *text = mark_cookie(task, task->connection.member);
-	__u32 date = mark_time(rule->timeout);
+	/* Not before its time is over. */
+	__u32 date = mark_time(rule->timeout + HF_COOKIE_DATE_SECONDS - 1);
 	struct hf_edit *edit = text ? mark_edit(task, at, 0) : NULL;
 
 	if (!edit) {
@@ -172,8 +171,8 @@ static __noinline void mark_insert(struct task *task, const struct hf_rule *rule
 	mark_text(edit, text->length);
 }
 
-/* A request tells its member who its client is: in front of the empty line, which begins at `at`. */
-static __noinline void mark_forwarded(struct task *task, __u32 at, bool open, bool behind)
+/* A request tells its member who its client is: in front of the empty line, which begins at `at`. False: no room. */
+static __noinline bool mark_forwarded(struct task *task, __u32 at, bool open, bool behind)
 {
 	static const char ipv4[] = "X-Forwarded-For: %pI4\r\n", ipv6[] = "X-Forwarded-For: %pI6\r\n";
 	static const char ipv4_behind[] = "X-Forwarded-For: %pI4\r\n\r", ipv6_behind[] = "X-Forwarded-For: %pI6\r\n\r";
@@ -181,15 +180,13 @@ static __noinline void mark_forwarded(struct task *task, __u32 at, bool open, bo
 	struct hf_edit *edit = mark_edit(task, at, open || behind);
 	long length;
 
-	if (!edit) {
-		reason_count(HF_REASON_edit_held);
-		return;
-	}
+	if (!edit)
+		return false;
 	edit->open = open;
 	if (open) {
 		edit->text[0] = '\r';
 		mark_text(edit, 1);
-		return;
+		return true;
 	}
 	if (behind)
 		length = task->packet.ipv4 ? bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv4_behind,
@@ -202,27 +199,28 @@ static __noinline void mark_forwarded(struct task *task, __u32 at, bool open, bo
 					   : bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv6, values,
 							  sizeof(values));
 	mark_text(edit, length > 1 ? length - 1 : 0);
+	return true;
 }
 
-/* What a request's head is changed by; all of it is here if message->head says so. Returns how many edits there are. */
-static __always_inline __u32 mark_request(struct task *task, const struct message *message,
-					  const struct hf_virtual_server *settings, __u32 head, __u32 stored)
+/* What a request's head is changed by; all of it is here if message->head says so. False: there is no room for that. */
+static __always_inline bool mark_request(struct task *task, const struct message *message,
+					 const struct hf_virtual_server *settings, __u32 head, __u32 stored)
 {
 	__u32 line = message->resume;
 
-	if (settings->flags & HF_SERVER_WRITES)
-		mark_head(task, message, head, stored, false);
+	if (settings->flags & HF_SERVER_WRITES && !mark_head(task, message, head, stored, false))
+		return false;
 	if (!(settings->flags & HF_SERVER_FORWARDED_FOR))
-		return task->edits.count;
+		return true;
 	if (message->head) {
 		/* The empty line is CR LF, or LF. */
 		line = message->head - 1;
 		if (message_byte(message, line - 1) == '\r')
 			line--;
 		/* A CR that came alone was withheld. */
-		mark_forwarded(task, head + line, false, line < stored);
-	} else if (message->available - line == 1 && message_byte(message, line) == '\r') {
-		mark_forwarded(task, head + line, true, false);
+		return mark_forwarded(task, head + line, false, line < stored);
 	}
-	return task->edits.count;
+	if (message->available - line == 1 && message_byte(message, line) == '\r')
+		return mark_forwarded(task, head + line, true, false);
+	return true;
 }

@@ -27,6 +27,9 @@ enum translate_known { TRANSLATE_UNREAD, TRANSLATE_READ, TRANSLATE_EDITED };
 /* Milliseconds between two replays of the same: one lost segment makes many acknowledgements. */
 #define TRANSLATE_REPLAY_EVERY 50
 
+/* A quarter of all sequence numbers. */
+#define TRANSLATE_FAR (1U << 30)
+
 /* Is `a` behind `b`? */
 static __always_inline bool sequence_after(__u32 a, __u32 b)
 {
@@ -53,9 +56,13 @@ static __always_inline int translate_acknowledgement(struct hf_splice *splice, _
 			return -1;
 		*number = question.number;
 	}
-	/* What a client got before there was a member. */
-	if (direction == HF_ANSWERS && sequence_after(splice->member_first, *number))
-		*number = splice->member_first;
+	/* What a client got before there was a member. The first number follows, so that it is never half a circle behind. */
+	if (direction == HF_ANSWERS) {
+		if (sequence_after(splice->member_first, *number))
+			*number = splice->member_first;
+		else if (unlikely(*number - splice->member_first > TRANSLATE_FAR))
+			splice->member_first += TRANSLATE_FAR / 2;
+	}
 	return 0;
 }
 
@@ -222,6 +229,10 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 	window = bpf_ntohs(tcp->window);
 	/* Of a segment in fragments only the first would be seen. */
 	if (unlikely(packet_is_first_fragment(packet)) && splice->requests.state != HF_READER_OFF) {
+		const struct hf_virtual_server *settings = service_settings(splice->virtual_server);
+
+		if (settings && settings->flags & HF_SERVER_FORWARDED_FOR)
+			return drop(HF_REASON_request_unread);
 		reason_count(HF_REASON_stream_unframed);
 		reader_give_up(splice);
 	}
@@ -229,14 +240,16 @@ __noinline int splice_translate(hook_context *context, const struct packet *pack
 		/* The SYN-ACK again: the replay was lost. */
 		if (unlikely(packet->tcp_flags & TCP_SYN))
 			return HAND_OVER;
-		if (unlikely(sequence_after(preface_first(splice), acknowledgement)) && packet->tcp_flags & TCP_ACK &&
+		if (unlikely(sequence_after(preface_first(splice), acknowledgement)) &&
+		    (splice->pieces || splice->flags & HF_SPLICE_PREFACE) && packet->tcp_flags & TCP_ACK &&
 		    !(packet->tcp_flags & TCP_RST))
 			return drop(HF_REASON_splice_stray);
 	}
 	if (known == TRANSLATE_UNREAD && packet->payload_length &&
 	    !reader_passes(reply ? &splice->answers : &splice->requests, sequence, packet->payload_length))
 		return SPLICE_READ;
-	verdict = translate_sequence(splice, reply ? HF_ANSWERS : HF_REQUESTS, &sequence, packet->payload_length);
+	verdict = translate_sequence(splice, reply ? HF_ANSWERS : HF_REQUESTS, &sequence,
+				     packet->payload_length + !!(packet->tcp_flags & TCP_FIN));
 	if (unlikely(verdict != CONTINUE && (verdict != SPLICE_EDIT || known != TRANSLATE_EDITED)))
 		return verdict;
 	if (packet->tcp_flags & TCP_ACK) {

@@ -58,6 +58,8 @@ enum {
 	HF_EDIT_BYTES = 256,
 	/* Directions of connections that have such edits. */
 	HF_EDITED = 8192,
+	/* What each counts for in its client's share. */
+	HF_EDITED_BYTES = 1024,
 	/* Characters of a date in a cookie; it counts so many seconds. */
 	HF_COOKIE_DATE_LENGTH = 5,
 	HF_COOKIE_DATE_SECONDS = 4,

@@ -54,6 +54,8 @@
 	REASON(edit_held, drop,                                                                                        \
 	       "a segment in which a stream is to be changed, before earlier changes are acknowledged: it comes "      \
 	       "again")                                                                                                \
+	REASON(request_unread, reject,                                                                                 \
+	       "with x_forwarded_for: what cannot be read as requests does not reach the member without that header")  \
 	REASON(no_usable_member, reject, "no member of the pool may take the packet")                                  \
 	REASON(no_connection, reject, "a TCP segment in mid-stream that neither a session nor a hash can place")       \
 	REASON(splice_lost, reject, "one half of a spliced connection, whose state is gone")                           \

@@ -435,5 +435,74 @@ TEST_P(Edited, RequestsNameTheirClient)
 	}
 }
 
+// What cannot be given its header does not reach a member at all: nobody is lied to.
+TEST_P(Edited, WhatCannotNameItsClientIsRefused)
+{
+	const std::string forged = "X-Forwarded-For: 1.2.3.4\r\n";
+	const std::string two_lengths =
+		"GET / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n" + forged + "\r\n";
+
+	for (const std::string &text :
+	     {"GARBAGE\r\n" + forged + "\r\n", "CONNECT h:1 HTTP/1.1\r\n" + forged + "\r\n", two_lengths}) {
+		Testbed bed(config("port: 80, protocol: tcp, x_forwarded_for: true"));
+		const uint32_t cookie = ask(bed);
+
+		admit(bed, cookie);
+		const Outcome refused =
+			open(bed, from_client(ack | psh, client_isn + 1, cookie + 1, stamps(client_clock + 2, 0)) /
+					  Payload(text));
+		ASSERT_TRUE(sent(Hook::tc, refused)) << text;
+		EXPECT_TRUE(look(refused.packet).flags & rst) << text;
+		EXPECT_EQ(bed.reason(HF_REASON_request_unread), 1U) << text;
+		EXPECT_EQ(count(bed), 0U);
+	}
+	// Later on the connection, too.
+	for (const std::string &text : {"GARBAGE\r\n" + forged + "\r\n", two_lengths}) {
+		Testbed bed(config("port: 80, protocol: tcp, x_forwarded_for: true"));
+		const std::string full = ipv4() ? client() : "2001:0db8:000c:0000:0000:0000:0000:0001";
+
+		begin(bed, plain_request,
+		      replaced(plain_request, "h\r\n\r\n", "h\r\nX-Forwarded-For: " + full + "\r\n\r\n"));
+		requests_.stream += text;
+		const Outcome refused = through(bed, segment(false, text, requests_.sent));
+		ASSERT_FALSE(refused.packet.empty());
+		EXPECT_TRUE(look(refused.packet).flags & rst) << text;
+		EXPECT_EQ(bed.reason(HF_REASON_request_unread), 1U) << text;
+	}
+}
+
+// More prefixes than can be taken off: the request is held, and so is all that follows.
+TEST_P(Edited, MorePrefixesThanThereIsRoomForAreHeld)
+{
+	Testbed bed(config(web, rule_of("embedded-cookie")));
+	std::string text = "GET / HTTP/1.1\r\nCookie: sid=rs1~a";
+
+	begin(bed, replaced(plain_request, "h\r\n", "h\r\nCookie: sid=rs1~x\r\n"),
+	      replaced(plain_request, "h\r\n", "h\r\nCookie: sid=x\r\n"));
+	for (int i = 0; i < HF_EDITS; i++)
+		text += "; sid=rs1~b";
+	EXPECT_TRUE(through(bed, segment(false, text + "\r\n\r\n", requests_.sent)).packet.empty());
+	EXPECT_EQ(bed.reason(HF_REASON_edit_held), 1U);
+}
+
+// Numbers go round: what has long been acknowledged is no reason to take the next for old.
+TEST_P(Edited, ConnectionsOfManyGigabytesGoOn)
+{
+	Testbed bed(config(web, rule));
+	int number = 0;
+	const uint32_t cookie = bind(bed, number), end = client_isn + 1 + static_cast<uint32_t>(request.size());
+
+	for (uint64_t sent_bytes = 1; sent_bytes < 20ULL << 30; sent_bytes += 1U << 28) {
+		const auto at = static_cast<uint32_t>(sent_bytes);
+		const Outcome up = run(bed, from_client(ack, end + at, cookie + 1 + at, stamps(client_clock + 3, 0)));
+		ASSERT_TRUE(sent(hook(), up)) << sent_bytes;
+		ASSERT_EQ(look(up.packet).acknowledgement, member_isn + 1 + at) << sent_bytes;
+		const Outcome down = run(bed, from_member(number, ack, member_isn + 1 + at, end + at,
+							  stamps(member_clock + 2, client_clock)));
+		ASSERT_TRUE(sent(hook(), down)) << sent_bytes;
+		ASSERT_EQ(look(down.packet).acknowledgement, end + at) << sent_bytes;
+	}
+}
+
 } // namespace
 } // namespace holdfast::test
