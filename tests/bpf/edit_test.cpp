@@ -485,6 +485,42 @@ TEST_P(Edited, MorePrefixesThanThereIsRoomForAreHeld)
 	EXPECT_EQ(bed.reason(HF_REASON_edit_held), 1U);
 }
 
+// The member is offered an MSS that leaves room for the text; one that does not care is cut.
+TEST_P(Edited, SegmentsGrowNoLongerThanTheWay)
+{
+	Testbed bed(config(web, rule_of("insert-cookie", ", timeout: 600")));
+	const uint32_t cookie = ask(bed);
+	const std::string text = "Set-Cookie: sid=rs1|AAAAA; path=/\r\n",
+			  head = "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n";
+
+	admit(bed, cookie);
+	const Outcome connecting =
+		open(bed, from_client(ack | psh, client_isn + 1, cookie + 1, stamps(client_clock + 2, 0)) /
+				  Payload(plain_request));
+	const Seen offered = look(connecting.packet);
+	ASSERT_EQ(offered.options.at(0), 2) << "the MSS is the first option";
+	EXPECT_EQ(offered.options.at(2) << 8 | offered.options.at(3),
+		  (ipv4() ? 1460 : 1440) - static_cast<int>(text.size()));
+	member_ = addressee(connecting);
+	open(bed, from_member(member_, syn | ack, member_isn, client_isn + 1,
+			      words({0x020405b4, 0x0402080a, member_clock, client_clock + 2, 0x01030307})));
+	requests_ = {.sender = client_isn + 1, .receiver = client_isn + 1};
+	answers_ = {.sender = member_isn + 1, .receiver = cookie + 1};
+	// Of several segments the last one is seen here: it has what was too much for the others.
+	for (const size_t size : {1428UL - 20 * !ipv4(), 1448UL - 20 * !ipv4()}) {
+		const size_t longest = ipv4() ? 1448 : 1428;
+		const std::string payload = head + std::string(size - head.size() - 1, 'b') + "e";
+		const Outcome outcome = through(bed, segment(true, payload, 0));
+		const size_t all = size + text.size(), last = all % longest ? all % longest : longest;
+
+		ASSERT_FALSE(outcome.packet.empty()) << size;
+		const Seen seen = look(outcome.packet);
+		EXPECT_EQ(seen.payload.size(), last) << size;
+		EXPECT_EQ(seen.payload.back(), 'e') << size;
+		EXPECT_EQ(seen.sequence, answers_.receiver + all - last) << size;
+	}
+}
+
 // Numbers go round: what has long been acknowledged is no reason to take the next for old.
 TEST_P(Edited, ConnectionsOfManyGigabytesGoOn)
 {
