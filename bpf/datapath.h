@@ -316,5 +316,11 @@ static __always_inline int datapath_read(hook_context *context, __u32 *next)
 		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : reject(context, &task->packet, HF_REASON_request_unread);
 	if (verdict != CONTINUE)
 		return verdict;
+	if (unlikely(task->limit)) {
+		task->connection = *connection;
+		task->source = EMIT_SEGMENT;
+		*next = HF_STAGE_EMIT;
+		return HAND_OVER;
+	}
 	return datapath_forward(context, &task->packet, connection, next, true);
 }

@@ -274,10 +274,15 @@ static long sweep_early_data(void *map, const struct hf_early_key *key, void *pi
 }
 
 /* Likewise, what was changed in its streams. */
-static long sweep_edits(void *map, const struct hf_edits_key *key, void *list, struct sweep_walk *walk)
+static long sweep_edits(void *map, const struct hf_edits_key *key, struct hf_edits *list, struct sweep_walk *walk)
 {
-	if (!splice_get(key->splice))
-		bpf_map_delete_elem(map, key);
+	struct hf_flow_key client = {};
+
+	if (splice_get(key->splice))
+		return 0;
+	__builtin_memcpy(client.source, list->client, sizeof(client.source));
+	if (!bpf_map_delete_elem(map, key))
+		share_give_back(&client, HF_EDITED_BYTES);
 	return 0;
 }
 

@@ -408,7 +408,7 @@ static __always_inline int http_end(struct message *message, const struct hf_rul
 {
 	if (rule->cookies)
 		cookies_make_keys(message, rule);
-	if (message->cookie_length)
+	if (message->cookie_count)
 		return HF_PARSER_COOKIE;
 	return message->keys.count ? HF_PARSER_KEYS : HF_PARSER_NONE;
 }
@@ -432,7 +432,7 @@ static __always_inline int http_parse(struct message *message, const struct hf_r
 	bpf_loop(HTTP_MOST_LINES, http_request_line_next, &scan, 0);
 	if (!message->head) {
 		message->keys.count = 0;
-		message->cookie_length = 0;
+		message->cookie_count = 0;
 		return message->places[HTTP_OUTCOME];
 	}
 	message->framing = message->method == HTTP_CONNECT ? HTTP_TUNNEL : http_framing(message, HTTP_LENGTH);

@@ -310,7 +310,7 @@ static __always_inline void http_head_begin(struct message *message)
 	message->framing = HTTP_UNFRAMED;
 	message->body = 0;
 	message->status = 0;
-	message->cookie_length = 0;
+	message->cookie_count = 0;
 	message->edit_count = 0;
 	message->crowded = false;
 	message->places[HTTP_SEEN] = 0;

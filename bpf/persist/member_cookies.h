@@ -91,12 +91,16 @@ static __always_inline void member_cookies_add_edit(struct message *message, __u
 	message->edit_count = count + 1;
 }
 
-static __always_inline void member_cookies_name(struct message *message, __u32 at, __u32 length)
+static __always_inline void member_cookies_add(struct message *message, __u32 at, __u32 length, __u32 date)
 {
-	if (message->cookie_length)
+	__u32 count = message->cookie_count;
+
+	if (count >= HF_KEYS)
 		return;
-	message->cookie = at;
-	message->cookie_length = length;
+	message->cookies[count].at = at;
+	message->cookies[count].length = length;
+	message->cookies[count].date = date;
+	message->cookie_count = count + 1;
 }
 
 /* The value in [at, end) of a client's cookie; more of it may be to come. Global: verified once. */
@@ -124,7 +128,7 @@ __noinline int member_cookies_value(struct message *message, const struct hf_rul
 		}
 		if (message_byte(message, at + run) != '~')
 			return 0;
-		member_cookies_name(message, at, run);
+		member_cookies_add(message, at, run, 0);
 		member_cookies_add_edit(message, at, run + 1, false);
 		return 0;
 	}
@@ -134,11 +138,11 @@ __noinline int member_cookies_value(struct message *message, const struct hf_rul
 		end--;
 	}
 	run = member_cookies_run(message, at, end);
-	if (more || !run || run > HF_NAME_LENGTH || message->cookie_length)
+	if (more || !run || run > HF_NAME_LENGTH)
 		return 0;
 	if (rule->type == HF_RULE_REWRITE_COOKIE) {
 		if (at + run == end)
-			member_cookies_name(message, at, run);
+			member_cookies_add(message, at, run, 0);
 		return 0;
 	}
 	if (at + run + 1 + HF_COOKIE_DATE_LENGTH != end || message_byte(message, at + run) != '|')
@@ -146,8 +150,7 @@ __noinline int member_cookies_value(struct message *message, const struct hf_rul
 	date = member_cookies_date(message, at + run + 1);
 	if (date < 0)
 		return 0;
-	member_cookies_name(message, at, run);
-	message->cookie_date = date;
+	member_cookies_add(message, at, run, date);
 	return 0;
 }
 

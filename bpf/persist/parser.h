@@ -23,6 +23,13 @@
 #define MESSAGE_MASK (HF_MESSAGE_BYTES - 1)
 #define MESSAGE_SLACK 16
 
+/* A cookie that names a member: where the name lies, and the cookie's date, if it has one. */
+struct message_cookie {
+	__u32 at;
+	__u32 length;
+	__u32 date;
+};
+
 /* What of a message is to be changed: bytes from its first one on. */
 struct message_edit {
 	__u32 at;
@@ -40,8 +47,8 @@ struct message {
 	 * come to the same end wherever a stream is cut into segments.
 	 */
 	__u32 resume;
-	bool begun;  /* in: what is at `resume` is not the beginning of the message */
-	bool answer; /* out: to a request of the other side, so not for balancing */
+	bool begun;   /* in: what is at `resume` is not the beginning of the message */
+	bool answer;  /* out: to a request of the other side, so not for balancing */
 	bool crowded; /* out: there is more to be changed than `edits` holds */
 	__u8 pad;
 	__u32 places[24]; /* the parser's own: in memory, the verifier does not follow their values */
@@ -55,10 +62,9 @@ struct message {
 	__u64 wanted_mask;
 	struct hf_siphash_state digest;
 	struct hf_keys keys;
-	/* out, with HF_PARSER_COOKIE: where the member's name lies, and the cookie's date */
-	__u32 cookie;
-	__u32 cookie_length;
-	__u32 cookie_date;
+	/* out, with HF_PARSER_COOKIE: the first cookies that name members */
+	__u32 cookie_count;
+	struct message_cookie cookies[HF_KEYS];
 	/* out, of rules that write cookies: also with HF_PARSER_MORE, of the lines from `resume` on */
 	__u32 edit_count;
 	struct message_edit edits[HF_EDITS];

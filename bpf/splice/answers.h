@@ -88,7 +88,7 @@ static __always_inline int follow_answer(hook_context *context, struct task *tas
 	message->method = task->methods >> 2 * (task->answered & 15) & 3;
 	task->outcome = http ? http_answer_parse(message, rule) : ssl_session_id_answer_parse(message, rule);
 	task->stage = HF_STAGE_FORWARD;
-	if (settings->flags & HF_SERVER_WRITES) {
+	if (settings->flags & HF_SERVER_WRITES && task->looks <= FOLLOW_MOST_LOOKS) {
 		verdict = follow_mark(task, message, splice, rule);
 		if (verdict != CONTINUE)
 			return verdict;
@@ -99,6 +99,15 @@ static __always_inline int follow_answer(hook_context *context, struct task *tas
 	}
 	if (message->keys.count)
 		follow_learn(task, message, task->connection.member, clock_now());
+	if (http && message->head && task->looks > FOLLOW_MOST_LOOKS &&
+	    settings->flags & (HF_SERVER_WRITES | HF_SERVER_FORWARDED_FOR)) {
+		/* So far it goes on; the member repeats the rest. */
+		if (HOOK_HAS_LOWER_HOOK)
+			return HOOK_PASS;
+		reason_count(HF_REASON_edit_held);
+		task->limit = task->at;
+		return HAND_OVER;
+	}
 	if (!http || !message->head || task->looks > FOLLOW_MOST_LOOKS) {
 		if (http)
 			reason_count(HF_REASON_stream_unframed);

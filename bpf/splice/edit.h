@@ -352,13 +352,14 @@ static __noinline bool edits_commit(struct hf_splice *splice, __u32 id, __u32 di
 		found->owner = key;
 		found->busy = 0;
 		found->sent = found->list[0].at;
+		__builtin_memcpy(found->client, splice->client.source, sizeof(found->client));
 		if (!share_take(&splice->client, HF_EDITED_BYTES))
 			return false;
 		if (bpf_map_update_elem(&edits, &key, found, BPF_ANY)) {
 			share_give_back(&splice->client, HF_EDITED_BYTES);
 			return false;
 		}
-		/* The connection may have ended meanwhile: then the sweeper has it. */
+		/* The connection may have ended meanwhile: then the sweeper takes it. */
 		if (splice->id != id || splice->state == HF_SPLICE_FREE)
 			return false;
 		splice->edited[direction & 1] = found->count;

@@ -100,6 +100,7 @@ static __always_inline int follow_begin(hook_context *context, struct task *task
 	task->unmarked = splice->unmarked;
 	task->edits.count = 0;
 	task->optional = task->tunnel = false;
+	task->limit = 0;
 	task->looks = 0;
 	task->wanted = 0;
 	/* What is missing may be on its way to TC, where the kernel puts segments together. */
@@ -191,17 +192,17 @@ static __always_inline void follow_move(struct hf_splice *splice, const struct t
 static __always_inline int follow_give_up(struct task *task, struct hf_splice *splice, bool reply)
 {
 	const struct hf_virtual_server *settings = service_settings(task->virtual_server);
-	bool strict = settings && settings->flags & HF_SERVER_FORWARDED_FOR && !task->tunnel;
+	__u8 flags = settings && !task->tunnel ? settings->flags : 0;
 
-	if (strict && !reply)
+	if (flags & HF_SERVER_FORWARDED_FOR && !reply)
 		return HAND_OVER;
 	if (task->reader.state == HF_READER_BROKEN)
 		reason_count(HF_REASON_stream_unframed);
-	if (!strict) {
+	if (!reply || !(flags & (HF_SERVER_FORWARDED_FOR | HF_SERVER_WRITES))) {
 		reader_give_up(splice);
 		return CONTINUE;
 	}
-	/* Only the answers are left alone. */
+	/* Requests are still to be changed: only the answers are left alone. */
 	if (splice->answers.state == HF_READER_HEAD)
 		early_delete(splice->id, HF_EARLY_ANSWER);
 	splice->answers.state = HF_READER_OFF;
@@ -242,7 +243,7 @@ static __always_inline int follow_commit_locked(struct task *task, struct hf_spl
 		return drop(HF_REASON_edit_held);
 	if (task->reader.state == HF_READER_BROKEN || task->reader.state == HF_READER_OFF)
 		return follow_give_up(task, splice, reply);
-	task->reader.next = task->sequence + task->packet.payload_length;
+	task->reader.next = task->sequence + (task->limit ?: task->packet.payload_length);
 	task->reader.busy = 1;
 	follow_move(splice, task, reply);
 	if (reply) {
@@ -326,6 +327,13 @@ static __always_inline int follow_request(hook_context *context, struct task *ta
 	return HAND_OVER;
 }
 
+static __noinline __u32 follow_by_method(const struct task *task, const struct hf_virtual_server *settings)
+{
+	if (settings->method == HF_METHOD_SOURCE_HASH)
+		return select_by_hash(settings->pool, source_address_hash(&task->packet.flow, false));
+	return select_by_turn(settings->pool);
+}
+
 /*
  * Who is to have a request. 0: it stays where it is. A key that nobody knows goes to
  * the method's choice, as on a connection of its own.
@@ -342,10 +350,16 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 		return 0;
 	message_count_outcome(task->outcome);
 	task->beyond = false;
-	if (task->outcome == HF_PARSER_COOKIE) {
-		member = mark_member(message, rule, settings->pool, &task->marked);
+	if (member_cookies_read(rule)) {
+		member = 0;
+		if (task->outcome == HF_PARSER_COOKIE)
+			member = mark_member(message, rule, settings->pool, &task->marked);
 		task->beyond = member;
+		task->marked = task->marked && member;
 		message->keys.count = 0;
+		/* Who has no member yet is not given one that takes nobody new. */
+		if (!member && !member_accepts_clients(present, settings->pool))
+			member = follow_by_method(task, settings);
 		return member;
 	}
 	if (task->outcome != HF_PARSER_KEYS)
@@ -359,10 +373,8 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 	query.unlimited = true;
 	member = message_find(&query, &task->packet);
 	task->beyond = member;
-	if (!member && settings->method == HF_METHOD_SOURCE_HASH)
-		member = select_by_hash(settings->pool, source_address_hash(&task->packet.flow, false));
-	else if (!member)
-		member = select_by_turn(settings->pool);
+	if (!member)
+		member = follow_by_method(task, settings);
 	if (!member)
 		return 0;
 	/* For another member it is a proposal, until that has accepted: whoever looks again finds it. */
@@ -414,7 +426,8 @@ static __always_inline int follow_stay(struct task *task, struct hf_splice *spli
 	task->requested++;
 	follow_past_head(task, message);
 	/* More are on their way than are remembered. */
-	if ((__u16)(task->requested - splice->answered) > 15 && task->reader.state != HF_READER_OFF) {
+	if ((__u16)(task->requested - splice->answered) > 15 && splice->answers.state != HF_READER_OFF &&
+	    task->reader.state != HF_READER_OFF) {
 		reason_count(HF_REASON_stream_unframed);
 		task->reader.state = HF_READER_OFF;
 	}

@@ -24,20 +24,17 @@ static __always_inline __u32 mark_time(__u32 ahead)
 	return ((wall ? wall->offset : 0) + clock_now() + ahead) / HF_COOKIE_DATE_SECONDS & MARK_DATE_MASK;
 }
 
-/*
- * The member that a request's cookie names, 0: none, or nobody who may have it. `*fresh`:
- * the cookie need not be renewed.
- */
-static __noinline __u32 mark_member(const struct message *message, const struct hf_rule *rule, __u32 pool, bool *fresh)
+/* The member that one cookie names, 0: nobody who may have it. `*fresh`: it need not be renewed. */
+static __noinline __u32 mark_one(const struct message *message, const struct message_cookie *cookie,
+				 const struct hf_rule *rule, __u32 pool, bool *fresh)
 {
 	struct hf_cookie_key key = {.pool = pool};
-	__s32 length = message->cookie_length, left;
+	__s32 length = cookie->length, left;
 	const __u32 *found;
-	__u32 member;
 
 	*fresh = true;
 	for (int i = 0; i < (HF_NAME_LENGTH + 1) / 8; i++) {
-		__u64 word = message_word(message, message->cookie + i * 8);
+		__u64 word = message_word(message, cookie->at + i * 8);
 
 		if (length < 8)
 			word = length <= 0 ? 0 : word & ~(~0ULL << 8 * (length & 7));
@@ -45,21 +42,30 @@ static __noinline __u32 mark_member(const struct message *message, const struct 
 		__builtin_memcpy(key.name + i * 8, &word, 8);
 	}
 	if (rule->type == HF_RULE_INSERT_COOKIE) {
-		left = (__s32)((message->cookie_date - mark_time(0)) << 2) >> 2;
-		if (left <= 0) {
-			reason_count(HF_REASON_cookie_stale);
+		left = (__s32)((cookie->date - mark_time(0)) << 2) >> 2;
+		if (left <= 0)
 			return 0;
-		}
 		/* One that lasts for longer was written under another timeout. */
 		*fresh = left * HF_COOKIE_DATE_SECONDS * 2 >= (__s32)rule->timeout &&
 			 left * HF_COOKIE_DATE_SECONDS <= (__s32)rule->timeout + HF_COOKIE_DATE_SECONDS;
 	}
 	found = bpf_map_lookup_elem(&cookie_members, &key);
-	member = found ? *found : 0;
-	if (member && member_honours_session(member, pool))
-		return member;
-	reason_count(HF_REASON_cookie_stale);
-	return 0;
+	return found && member_honours_session(*found, pool) ? *found : 0;
+}
+
+/* The member of a request's first cookie that names one; 0: there is none. */
+static __noinline __u32 mark_member(const struct message *message, const struct hf_rule *rule, __u32 pool, bool *fresh)
+{
+	__u32 member = 0;
+
+	for (__u32 i = 0; i < HF_KEYS && !member; i++) {
+		if (i >= message->cookie_count)
+			break;
+		member = mark_one(message, &message->cookies[i], rule, pool, fresh);
+	}
+	if (!member)
+		reason_count(HF_REASON_cookie_stale);
+	return member;
 }
 
 static __always_inline struct hf_edit *mark_edit(struct task *task, __u32 at, __u32 removed)

@@ -41,9 +41,13 @@ static __always_inline int rebind_hold(struct hf_splice *splice, __u32 now)
 }
 
 /* The request goes where its connection is, which stays there. HAND_OVER: task->stage. */
-static __noinline int rebind_give_up(struct task *task)
+static __noinline int rebind_give_up(struct task *task, struct hf_splice *splice, const struct message *message,
+				     const struct hf_virtual_server *settings)
 {
 	reason_count(HF_REASON_request_given_up);
+	/* Requests that are changed are read on, wherever they go. */
+	if (settings->flags & (HF_SERVER_FORWARDED_FOR | HF_SERVER_WRITES))
+		return follow_stay(task, splice, settings, message);
 	task->reader.state = HF_READER_OFF;
 	task->stage = HF_STAGE_FORWARD;
 	return HAND_OVER;
@@ -112,7 +116,7 @@ static __noinline int rebind_locked(hook_context *context, struct task *task, st
 	if (!task->stored && (__s32)(task->sequence + task->at - task->read_next) > 0)
 		return rebind_cut(task, splice, true);
 	if (may < 0 || (!may && rebind_hold(splice, now) == CONTINUE))
-		return rebind_give_up(task);
+		return rebind_give_up(task, splice, message, settings);
 	if (!may)
 		return task->at ? rebind_cut(task, splice, false) : HOOK_DROP; /* counted there */
 	available = message->available;
@@ -164,7 +168,8 @@ stay:
 	splice->client_next = next;
 	splice->flags = flags;
 	splice->member = forward->member;
-	return rebind_hold(splice, now) == CONTINUE ? rebind_give_up(task) : HOOK_DROP; /* counted there */
+	return rebind_hold(splice, now) == CONTINUE ? rebind_give_up(task, splice, message, settings)
+						    : HOOK_DROP; /* counted there */
 }
 
 static __always_inline int rebind(hook_context *context, struct task *task)

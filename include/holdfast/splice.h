@@ -159,10 +159,11 @@ struct hf_edits {
 	struct hf_edits_key owner; /* the entry may be another's by now; splice 0: nobody's */
 	__u32 busy;                /* the CPU that works on it, and one */
 	__u32 count;
-	__u32 sent; /* the sender's number behind what has been sent on */
+	__u32 sent;      /* the sender's number behind what has been sent on */
+	__u8 client[16]; /* in whose share it is */
 	struct hf_edit list[HF_EDITS];
 };
-HF_SIZE(hf_edits, 20 + HF_EDITS * (12 + HF_EDIT_BYTES));
+HF_SIZE(hf_edits, 36 + HF_EDITS * (12 + HF_EDIT_BYTES));
 
 /*
  * free_splices_ends: one entry. The free slots are a ring, the array free_splices:

@@ -395,6 +395,49 @@ TEST_P(Edited, CookiesThatAreInsertedAreChecked)
 	}
 }
 
+// Of two with the name, the first that names a member counts.
+TEST_P(Edited, AStaleCookieBesideAGoodOneDoesNotMatter)
+{
+	for (const std::string &value :
+	     {"rs1|" + date_text(-50) + "; sid=rs3|" + date_text(590),
+	      "rs7|" + date_text(590) + "; sid=bad; sid=rs3|" + date_text(590) + "; sid=rs1|" + date_text(590)}) {
+		Testbed bed(config(web, rule_of("insert-cookie", ", timeout: 600")));
+
+		begin(bed, cookie_request(value), cookie_request(value));
+		EXPECT_EQ(member_, 3) << value;
+		EXPECT_EQ(bed.reason(HF_REASON_cookie_stale), 0U);
+	}
+}
+
+// On a connection whose member takes nobody new, a request without a cookie goes elsewhere.
+TEST_P(Edited, NobodyNewOnAMemberThatIsDrained)
+{
+	Testbed bed(config(web, rule_of("insert-cookie", ", timeout: 600")));
+
+	begin(bed, plain_request, plain_request);
+	answers_.stream = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+	answers_.sent = answers_.stream.size();
+	send(bed, true, 0, answers_.sent);
+	acknowledge(bed, true, answers_.whole());
+	bed.override_member("web", fmt::format("rs{}", member_), MemberStatus::draining);
+	// Its own client stays.
+	const std::string own = cookie_request(fmt::format("rs{}|", member_) + date_text(590));
+	requests_.stream += own;
+	EXPECT_EQ(addressee(through(bed, segment(false, own, requests_.sent))), member_);
+	requests_.sent += own.size();
+	requests_.take(requests_.receiver + static_cast<uint32_t>(requests_.whole()), own);
+	const std::string answer = answers_.stream;
+	answers_.stream += answer;
+	send(bed, true, answers_.sent, answers_.stream.size());
+	answers_.sent = answers_.stream.size();
+	acknowledge(bed, true, answers_.whole());
+	const Outcome moved = through(bed, segment(false, plain_request, requests_.sent));
+	ASSERT_FALSE(moved.packet.empty());
+	EXPECT_EQ(look(moved.packet).flags, syn);
+	EXPECT_NE(addressee(moved), member_);
+	EXPECT_EQ(bed.reason(HF_REASON_request_moved), 1U);
+}
+
 // The cookie names a member that takes nobody any more: another one is chosen, and named.
 TEST_P(Edited, ACookieOfAMemberThatIsGoneIsReplaced)
 {

@@ -34,7 +34,10 @@ struct Slot {
 	uint64_t body, wanted, wanted_mask;
 	uint64_t digest[4];
 	hf_keys keys;
-	uint32_t cookie, cookie_length, cookie_date;
+	uint32_t cookie_count;
+	struct {
+		uint32_t at, length, date;
+	} cookies[HF_KEYS];
 	uint32_t edit_count;
 	struct {
 		uint32_t at;
@@ -55,8 +58,7 @@ struct Found {
 	hf_keys keys;
 	Address address;
 	uint16_t port;
-	std::string cookie;
-	uint32_t cookie_date;
+	std::vector<MemberCookie> cookies;
 	HttpHead head;
 };
 
@@ -91,6 +93,17 @@ struct Progress {
 	size_t seen = 0; // bytes that were here when it was last parsed
 	Edits edits;
 };
+
+std::vector<MemberCookie> member_cookies(const Slot &slot)
+{
+	std::vector<MemberCookie> all;
+
+	for (uint32_t i = 0; slot.length == HF_PARSER_COOKIE && i < slot.cookie_count; i++)
+		all.push_back({std::string(reinterpret_cast<const char *>(slot.bytes) + slot.cookies[i].at,
+					   slot.cookies[i].length),
+			       slot.cookies[i].date});
+	return all;
+}
 
 class Parser
 {
@@ -217,9 +230,7 @@ private:
 				  slot.keys,
 				  Address(slot.address),
 				  from_network(slot.port),
-				  std::string(reinterpret_cast<const char *>(slot.bytes) + slot.cookie,
-					      slot.length == HF_PARSER_COOKIE ? slot.cookie_length : 0),
-				  slot.cookie_date,
+				  member_cookies(slot),
 				  {slot.head, static_cast<HttpFraming>(slot.framing),
 				   static_cast<HttpMethod>(slot.method), slot.body}};
 		return true;
@@ -243,8 +254,7 @@ private:
 		if (plain.outcome == HF_PARSER_MEMBER)
 			equal = equal && found.address == plain.address && found.port == plain.port;
 		if (plain.outcome == HF_PARSER_COOKIE)
-			equal = equal && found.cookie == plain.cookie &&
-				(rule_.type != HF_RULE_INSERT_COOKIE || found.cookie_date == plain.cookie_date);
+			equal = equal && found.cookies == plain.cookies;
 		if (plain.head.size && edits.settled.size() + plain.edits.size() < 2 * HF_EDITS) {
 			std::map<size_t, size_t> wanted;
 

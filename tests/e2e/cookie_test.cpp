@@ -104,6 +104,8 @@ TEST_P(Cookies, NothingElseDiffers)
 		const auto said = browse(lab, rule, "--connections 4 --requests 400");
 
 		expect_all_right(said, 1600);
+		if (HasFailure())
+			FAIL() << lab.holdfast("show counters").output << lab.query("show connections --limit 100");
 		EXPECT_GT(said["moves"], 200) << said;
 	}
 	lab.expect_no_damage();

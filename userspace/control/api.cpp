@@ -87,6 +87,7 @@ json virtual_servers_json(Controller &controller)
 		one["pool"] = server.pool;
 		one["persistence"] = server.persistence;
 		one["idle_timeout"] = server.idle_timeout;
+		one["x_forwarded_for"] = server.x_forwarded_for;
 		list.push_back(one);
 	}
 	return list;
@@ -110,6 +111,7 @@ json members_json(Controller &controller)
 			one["weight"] = member.weight;
 			one["places"] = std::max(0, static_cast<int32_t>(controller.maps().member_connections.get(id)));
 			one["connection_limit"] = member.connection_limit;
+			one["cookie"] = member.cookie;
 			one["status"] = word(member.status);
 			one["overridden"] = controller.overrides().contains(key);
 			one["next_hop"] = controller.mirror().unresolved().contains(id) ? "unresolved" : "resolved";
@@ -146,7 +148,7 @@ json rules_json(const Controller &controller)
 		}
 		if (rule.type == HF_RULE_INSERT_COOKIE) {
 			one["timeout"] = rule.timeout;
-			one["attributes"] = rule.cookie_attributes.substr(2);
+			one["cookie_attributes"] = rule.cookie_attributes.substr(2);
 		}
 		if (rule.type == HF_RULE_SOURCE_ADDRESS) {
 			one["ipv4_mask_bits"] = rule.ipv4_mask_bits;

@@ -371,25 +371,30 @@ void Explanation::by_endpoint(const MessageKeys &message)
 	}
 }
 
-// As cookie_member() of the data path.
+// As mark_member() of the data path.
 void Explanation::by_cookie(const MessageKeys &message)
 {
-	const auto found = maps_.cookie_members.find(encode_cookie(pool_, message.cookie));
-	const int64_t left = int64_t{message.cookie_date} * HF_COOKIE_DATE_SECONDS - ::time(nullptr);
-	std::string why;
+	const auto now = static_cast<uint32_t>(::time(nullptr) / HF_COOKIE_DATE_SECONDS);
 
-	if (rule_->type == HF_RULE_INSERT_COOKIE && left <= 0)
-		why = fmt::format("it expired {} s ago", -left);
-	else if (!found)
-		why = "no member of the pool is called so";
-	else
-		why = refusal(*found, true, false);
-	if (why.empty()) {
-		say(fmt::format("{} is {}{}", message.cookie, name(*found),
-				rule_->type == HF_RULE_INSERT_COOKIE ? fmt::format(", for another {} s", left) : ""));
+	for (const MemberCookie &cookie : message.cookies) {
+		const auto found = maps_.cookie_members.find(encode_cookie(pool_, cookie.name));
+		// Dates are numbers of 30 bits, that go round.
+		const auto left = (static_cast<int32_t>((cookie.date - now) << 2) >> 2) * HF_COOKIE_DATE_SECONDS;
+		const bool dated = rule_->type == HF_RULE_INSERT_COOKIE;
+		std::string why;
+
+		if (dated && left <= 0)
+			why = fmt::format("it expired {} s ago", -left);
+		else
+			why = found ? refusal(*found, true, false) : "no member of the pool is called so";
+		if (!why.empty()) {
+			say(fmt::format("{}: {}", cookie.name, why));
+			continue;
+		}
+		say(fmt::format("{} is {}{}", cookie.name, name(*found),
+				dated ? fmt::format(", for another {} s", left) : ""));
 		decide(*found, "cookie");
-	} else {
-		say(fmt::format("{}: {}", message.cookie, why));
+		return;
 	}
 }
 

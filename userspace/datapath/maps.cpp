@@ -180,7 +180,7 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 	bpf_map__set_max_entries(bpf->maps.splices, tables.splices);
 	bpf_map__set_max_entries(bpf->maps.free_splices, tables.splices);
 	bpf_map__set_max_entries(bpf->maps.pool_endpoints, tables.members);
-	bpf_map__set_max_entries(bpf->maps.cookie_members, tables.members);
+	bpf_map__set_max_entries(bpf->maps.cookie_members, 2 * tables.members);
 	// An address has an entry of its own, and one more for its port ranges.
 	bpf_map__set_max_entries(bpf->maps.virtual_servers, 3 * tables.virtual_servers);
 	bpf_map__set_max_entries(bpf->maps.virtual_server_settings, tables.virtual_servers);
@@ -306,6 +306,7 @@ Result<void> Maps::view()
 	hash(pool_endpoints, all.pool_endpoints);
 	hash(cookie_members, all.cookie_members);
 	hash(cookie_texts, all.cookie_texts);
+	cookie_texts_limit = bpf_map__max_entries(all.cookie_texts);
 	hash(edits, all.edits);
 	array(wall_clock, all.wall_clock);
 	array(early_limits, all.early_limits);

@@ -70,6 +70,7 @@ public:
 	HashMap<hf_endpoint_key, uint32_t> pool_endpoints;
 	HashMap<hf_cookie_key, uint32_t> cookie_members;
 	HashMap<hf_cookie_text_key, hf_cookie_text> cookie_texts;
+	uint32_t cookie_texts_limit = 0; // entries
 	HashMap<hf_edits_key, hf_edits> edits;
 	MappedArray<hf_wall_clock> wall_clock;
 	MappedArray<hf_early_limits> early_limits;

@@ -126,8 +126,7 @@ void note_line(std::string_view line, Said &said)
 struct Values {
 	std::string one;                  // of the keyword, or of a header
 	std::array<std::string, 6> known; // as HF_COOKIE_*; the last: JSESSIONID in the path
-	std::string cookie;               // that names a member
-	uint32_t cookie_date = 0;
+	std::vector<MemberCookie> cookies;
 	std::vector<HeadEdit> edits;
 
 	void edit(size_t at, size_t removed)
@@ -174,11 +173,8 @@ bool is_name_length(size_t length)
 void note_member_cookie(std::string_view value, size_t at, const Rule &rule, Values &values)
 {
 	auto note = [&](std::string_view name, uint32_t date) {
-		if (!values.cookie.empty())
-			return false;
-		values.cookie = name;
-		values.cookie_date = date;
-		return true;
+		if (values.cookies.size() < HF_KEYS)
+			values.cookies.push_back({std::string(name), date});
 	};
 
 	if (rule.type == HF_RULE_EMBEDDED_COOKIE) {
@@ -330,11 +326,9 @@ void make_keys(const Values &values, const Rule &rule, const DigestKeys &keys, M
 	}
 	found.outcome = found.keys.empty() ? HF_PARSER_NONE : HF_PARSER_KEYS;
 	found.edits = values.edits;
-	if (values.cookie.empty())
-		return;
-	found.outcome = HF_PARSER_COOKIE;
-	found.cookie = values.cookie;
-	found.cookie_date = values.cookie_date;
+	found.cookies = values.cookies;
+	if (!found.cookies.empty())
+		found.outcome = HF_PARSER_COOKIE;
 }
 
 // The end of a line: npos if it is not here. One that is not CR LF, or has a CR elsewhere, is nonsense.

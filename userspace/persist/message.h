@@ -52,6 +52,14 @@ struct HeadEdit {
 	bool operator==(const HeadEdit &) const = default;
 };
 
+// A cookie that names a member, and its date, if it has one.
+struct MemberCookie {
+	std::string name;
+	uint32_t date = 0;
+
+	bool operator==(const MemberCookie &) const = default;
+};
+
 struct MessageKeys {
 	hf_parser_outcome outcome = HF_PARSER_NONE;
 	bool answer = false;               // an answer to a request of the other side
@@ -59,10 +67,9 @@ struct MessageKeys {
 	std::vector<std::string> readable; // of each key: the values that it was made of
 	Address address;                   // with HF_PARSER_MEMBER
 	uint16_t port = 0;
-	std::string cookie;          // with HF_PARSER_COOKIE: the name of the member
-	uint32_t cookie_date = 0;    // likewise: where it has one
-	std::vector<HeadEdit> edits; // of a head that is all here, by place; at most HF_EDITS
-	HttpHead head;               // of a message of a stream whose head is all here
+	std::vector<MemberCookie> cookies; // with HF_PARSER_COOKIE; at most HF_KEYS
+	std::vector<HeadEdit> edits;       // of a head that is all here, by place; at most HF_EDITS
+	HttpHead head;                     // of a message of a stream whose head is all here
 };
 
 // `bytes`: what is there of a message of `length` bytes; at most HF_MESSAGE_BYTES

@@ -17,6 +17,9 @@ namespace
 
 using Services = std::unordered_map<std::string, hf_service>; // by the bytes of the key
 
+// Of a map: what is wanted, and what is not any more.
+enum class Parts { wanted, old, both };
+
 class Reconciler
 {
 public:
@@ -59,7 +62,8 @@ private:
 	void write_tables(bool empty_ones);
 	Result<void> write_services();
 	template <typename Key, typename Value>
-	Result<void> write_map(HashMap<Key, Value> &map, const std::map<std::vector<uint8_t>, Value> &wanted);
+	Result<void> write_map(HashMap<Key, Value> &map, const std::map<std::vector<uint8_t>, Value> &wanted,
+			       Parts parts = Parts::both);
 	void write_addresses(bool clear);
 	Result<void> drop_moved();
 
@@ -280,8 +284,8 @@ Result<void> Reconciler::write_services()
 }
 
 // A hash map that holds what is wanted, by the bytes of its keys, and nothing else.
-template <typename Key, typename Value>
-Result<void> Reconciler::write_map(HashMap<Key, Value> &map, const std::map<std::vector<uint8_t>, Value> &wanted)
+template <typename Key, typename Value> Result<void>
+Reconciler::write_map(HashMap<Key, Value> &map, const std::map<std::vector<uint8_t>, Value> &wanted, Parts parts)
 {
 	std::map<std::vector<uint8_t>, Value> have;
 	Key key{};
@@ -298,7 +302,8 @@ Result<void> Reconciler::write_map(HashMap<Key, Value> &map, const std::map<std:
 		auto there = have.find(bytes);
 
 		std::memcpy(&key, bytes.data(), sizeof(key));
-		if (there == have.end() || std::memcmp(&there->second, &value, sizeof(value)) != 0) {
+		if (parts != Parts::old &&
+		    (there == have.end() || std::memcmp(&there->second, &value, sizeof(value)) != 0)) {
 			if (auto set = map.set(key, value); !set)
 				return set;
 			report_.writes++;
@@ -306,6 +311,8 @@ Result<void> Reconciler::write_map(HashMap<Key, Value> &map, const std::map<std:
 		if (there != have.end())
 			have.erase(there);
 	}
+	if (parts == Parts::wanted)
+		return {};
 	for (const auto &entry : have) {
 		std::memcpy(&key, entry.first.data(), sizeof(key));
 		map.erase(key);
@@ -348,6 +355,11 @@ Result<void> Reconciler::drop_moved()
 
 Result<void> Reconciler::plan()
 {
+	// New ones are there before old ones go.
+	if (image_.cookie_texts.size() > maps_.cookie_texts_limit / 2)
+		return Error(fmt::format(
+			"{} members under rules that write cookies, each counted with each rule; at most {}",
+			image_.cookie_texts.size(), maps_.cookie_texts_limit / 2));
 	if (auto planned = plan_tables(); !planned)
 		return planned;
 	return plan_services();
@@ -373,14 +385,20 @@ Result<ReconcileReport> Reconciler::write()
 		write(maps_.pools, id, value);
 	}
 	write_tables(false);
+	constexpr uint8_t lasting = HF_SERVER_SPLICES | HF_SERVER_FOLLOWS | HF_SERVER_WRITES | HF_SERVER_FORWARDED_FOR;
 	for (const auto &[id, settings] : image_.virtual_servers) {
 		const hf_virtual_server before = maps_.virtual_server_settings.get(id);
 
-		// Connections that are decided as a whole, or their datagrams: those of before are neither.
-		if (before.pool && (before.parser != settings.parser ||
-				    (before.flags & HF_SERVER_SPLICES) != (settings.flags & HF_SERVER_SPLICES)))
+		// Whose streams are read, or changed, is settled when they begin. And
+		// connections that are decided as a whole, or their datagrams: those of before are neither.
+		if (before.pool && (before.parser != settings.parser || ((before.flags ^ settings.flags) & lasting)))
 			moved_servers_.insert(id);
 	}
+	// What is written into cookies can be read before it is written.
+	if (auto written = write_map(maps_.cookie_members, image_.cookie_members, Parts::wanted); !written)
+		return written.error();
+	if (auto written = write_map(maps_.cookie_texts, image_.cookie_texts, Parts::wanted); !written)
+		return written.error();
 	write_all(maps_.virtual_server_settings, image_.virtual_servers);
 	if (auto written = write_services(); !written)
 		return written.error();
@@ -388,15 +406,15 @@ Result<ReconcileReport> Reconciler::write()
 		return written.error();
 	if (auto written = write_map(maps_.pool_endpoints, image_.endpoints); !written)
 		return written.error();
-	if (auto written = write_map(maps_.cookie_members, image_.cookie_members); !written)
-		return written.error();
-	if (auto written = write_map(maps_.cookie_texts, image_.cookie_texts); !written)
-		return written.error();
 	write_tables(true);
 	write_members(true);
 
 	// From here on nothing new refers to what is going away.
 	clear_others(maps_.virtual_server_settings, image_.virtual_servers);
+	if (auto written = write_map(maps_.cookie_texts, image_.cookie_texts, Parts::old); !written)
+		return written.error();
+	if (auto written = write_map(maps_.cookie_members, image_.cookie_members, Parts::old); !written)
+		return written.error();
 	clear_others(maps_.pools, image_.pools);
 	clear_others(maps_.rules, image_.rules);
 	clear_others(maps_.members, image_.members);
