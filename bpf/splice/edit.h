@@ -18,8 +18,8 @@
 
 #include "share.h"
 
-/* A list's lock is held for some memory accesses. */
-#define EDIT_PATIENCE 1024
+/* A list's lock is held for some memory accesses, but its CPU may be interrupted meanwhile: milliseconds. */
+#define EDIT_PATIENCE (1 << 20)
 
 /* About a packet of one direction's sender, or of its receiver. */
 struct edit_question {
@@ -47,23 +47,36 @@ static __always_inline struct hf_edits *edits_find(__u32 splice, __u32 direction
 
 enum { EDITS_BUSY = -1, EDITS_NONE = 0, EDITS_LOCKED = 1 };
 
+/* Who waits for a lock. */
+struct edits_wait {
+	struct hf_edits *list;
+	__u32 token;
+	bool taken;
+};
+
+static long edits_try(__u32 index, struct edits_wait *wait)
+{
+	wait->taken = !__sync_val_compare_and_swap(&wait->list->busy, 0, wait->token);
+	return wait->taken ? 1 : 0;
+}
+
 static __always_inline int edits_lock(struct hf_edits *list, __u32 splice, __u32 direction)
 {
-	__u32 token = bpf_get_smp_processor_id() + 1;
+	struct edits_wait wait = {.list = list, .token = bpf_get_smp_processor_id() + 1};
 
 	if (!list)
 		return EDITS_NONE;
-	for (int i = 0; i < EDIT_PATIENCE; i++) {
-		if (__sync_val_compare_and_swap(&list->busy, 0, token))
-			continue;
-		if (list->owner.splice == splice && list->owner.direction == direction)
-			return EDITS_LOCKED;
-		/* The entry is another's by now, and so may be its lock. */
-		__sync_val_compare_and_swap(&list->busy, token, 0);
-		return EDITS_NONE;
+	if (edits_try(0, &wait) == 0)
+		bpf_loop(EDIT_PATIENCE, edits_try, &wait, 0);
+	if (!wait.taken) {
+		reason_count(HF_REASON_opening_busy);
+		return EDITS_BUSY;
 	}
-	reason_count(HF_REASON_opening_busy);
-	return EDITS_BUSY;
+	if (list->owner.splice == splice && list->owner.direction == direction)
+		return EDITS_LOCKED;
+	/* The entry is another's by now, and so may be its lock. */
+	__sync_val_compare_and_swap(&list->busy, wait.token, 0);
+	return EDITS_NONE;
 }
 
 static __always_inline void edits_unlock(struct hf_edits *list)
@@ -257,17 +270,6 @@ __noinline int edits_close(__u32 splice, __u32 direction)
 	return 0;
 }
 
-/* The direction begins anew, or is over. Likewise. */
-__noinline int edits_forget(__u32 id, __u32 direction)
-{
-	struct hf_edits *list = edits_find(id, direction);
-	struct hf_splice *splice = edits_splice(id);
-
-	if (splice && edits_lock(list, id, direction) == EDITS_LOCKED && list)
-		edits_end(list, splice, direction);
-	return 0;
-}
-
 /* Where in a list of `count` edits the one at this place is; HF_EDITS: it is not there. */
 static __noinline __u32 edits_place(const struct hf_edits *list, __u32 count, __u32 at)
 {
@@ -339,37 +341,77 @@ static __always_inline bool edits_merge(struct hf_edits *list, const struct hf_e
 	return true;
 }
 
-/* False: there is no room, or what was there is lost: nothing has changed. */
-static __noinline bool edits_commit(struct hf_splice *splice, __u32 id, __u32 direction, struct hf_edits *found)
+static long edits_wait_for_end(__u32 index, const volatile __u8 **edited)
+{
+	return **edited ? 0 : 1;
+}
+
+/* A list that its receiver has just emptied is about to be gone. False: it is not. */
+static __always_inline bool edits_are_over(const struct hf_splice *splice, __u32 direction)
+{
+	const volatile __u8 *edited = &splice->edited[direction & 1];
+
+	bpf_loop(EDIT_PATIENCE, edits_wait_for_end, &edited, 0);
+	return !*edited;
+}
+
+/* The direction begins anew, or is over. Global: verified once. */
+__noinline int edits_forget(__u32 id, __u32 direction)
+{
+	struct hf_edits *list = edits_find(id, direction);
+	struct hf_splice *splice = edits_splice(id);
+
+	if (!splice)
+		return 0;
+	if (edits_lock(list, id, direction) == EDITS_LOCKED && list)
+		edits_end(list, splice, direction);
+	else
+		edits_are_over(splice, direction);
+	return 0;
+}
+
+/* A new list. False: there is no room. */
+static __always_inline bool edits_create(struct hf_splice *splice, __u32 id, __u32 direction, struct hf_edits *found)
 {
 	struct hf_edits_key key = {.splice = id, .direction = direction};
+
+	if (!found->count)
+		return true;
+	found->owner = key;
+	found->busy = 0;
+	found->sent = found->list[0].at;
+	__builtin_memcpy(found->client, splice->client.source, sizeof(found->client));
+	if (!share_take(&splice->client, HF_EDITED_BYTES))
+		return false;
+	if (bpf_map_update_elem(&edits, &key, found, BPF_ANY)) {
+		share_give_back(&splice->client, HF_EDITED_BYTES);
+		return false;
+	}
+	/* The connection may have ended meanwhile: then the sweeper takes it. */
+	if (splice->id != id || splice->state == HF_SPLICE_FREE)
+		return false;
+	splice->edited[direction & 1] = found->count;
+	return true;
+}
+
+/* What was found is changed from now on. False: there is no room: nothing has changed. */
+static __noinline bool edits_commit(struct hf_splice *splice, __u32 id, __u32 direction, struct hf_edits *found)
+{
 	struct hf_edits *list;
+	int locked;
 	bool merged;
 
-	if (!splice->edited[direction & 1]) {
-		if (!found->count)
-			return true;
-		found->owner = key;
-		found->busy = 0;
-		found->sent = found->list[0].at;
-		__builtin_memcpy(found->client, splice->client.source, sizeof(found->client));
-		if (!share_take(&splice->client, HF_EDITED_BYTES))
-			return false;
-		if (bpf_map_update_elem(&edits, &key, found, BPF_ANY)) {
-			share_give_back(&splice->client, HF_EDITED_BYTES);
-			return false;
+	if (splice->edited[direction & 1]) {
+		list = edits_find(id, direction);
+		locked = edits_lock(list, id, direction);
+		if (locked == EDITS_LOCKED && list) {
+			merged = edits_merge(list, found);
+			splice->edited[direction & 1] = list->count;
+			edits_unlock(list);
+			return merged;
 		}
-		/* The connection may have ended meanwhile: then the sweeper takes it. */
-		if (splice->id != id || splice->state == HF_SPLICE_FREE)
+		if (locked == EDITS_BUSY || !edits_are_over(splice, direction))
 			return false;
-		splice->edited[direction & 1] = found->count;
-		return true;
 	}
-	list = edits_find(id, direction);
-	if (edits_lock(list, id, direction) != EDITS_LOCKED || !list)
-		return false;
-	merged = edits_merge(list, found);
-	splice->edited[direction & 1] = list->count;
-	edits_unlock(list);
-	return merged;
+	return edits_create(splice, id, direction, found);
 }
