@@ -18,8 +18,10 @@
 
 #include "share.h"
 
-/* A list's lock is held for some memory accesses, but its CPU may be interrupted meanwhile: milliseconds. */
-#define EDIT_PATIENCE (1 << 20)
+/* A list's lock is held for some memory accesses. */
+#define EDIT_PATIENCE 1024
+/* But its CPU may be interrupted meanwhile: milliseconds, for what cannot be repeated. */
+#define EDIT_LONG_PATIENCE (1 << 20)
 
 /* About a packet of one direction's sender, or of its receiver. */
 struct edit_question {
@@ -60,23 +62,42 @@ static long edits_try(__u32 index, struct edits_wait *wait)
 	return wait->taken ? 1 : 0;
 }
 
+/* The lock is taken: is the list still the same one's? */
+static __always_inline int edits_locked(struct hf_edits *list, __u32 splice, __u32 direction, __u32 token)
+{
+	if (list->owner.splice == splice && list->owner.direction == direction)
+		return EDITS_LOCKED;
+	/* The entry is another's by now, and so may be its lock. */
+	__sync_val_compare_and_swap(&list->busy, token, 0);
+	return EDITS_NONE;
+}
+
 static __always_inline int edits_lock(struct hf_edits *list, __u32 splice, __u32 direction)
+{
+	__u32 token = bpf_get_smp_processor_id() + 1;
+
+	if (!list)
+		return EDITS_NONE;
+	for (int i = 0; i < EDIT_PATIENCE; i++) {
+		if (!__sync_val_compare_and_swap(&list->busy, 0, token))
+			return edits_locked(list, splice, direction, token);
+	}
+	reason_count(HF_REASON_opening_busy);
+	return EDITS_BUSY;
+}
+
+/* With patience: it takes a frame of the stack more. */
+static __always_inline int edits_lock_patiently(struct hf_edits *list, __u32 splice, __u32 direction)
 {
 	struct edits_wait wait = {.list = list, .token = bpf_get_smp_processor_id() + 1};
 
 	if (!list)
 		return EDITS_NONE;
-	if (edits_try(0, &wait) == 0)
-		bpf_loop(EDIT_PATIENCE, edits_try, &wait, 0);
-	if (!wait.taken) {
-		reason_count(HF_REASON_opening_busy);
-		return EDITS_BUSY;
-	}
-	if (list->owner.splice == splice && list->owner.direction == direction)
-		return EDITS_LOCKED;
-	/* The entry is another's by now, and so may be its lock. */
-	__sync_val_compare_and_swap(&list->busy, wait.token, 0);
-	return EDITS_NONE;
+	bpf_loop(EDIT_LONG_PATIENCE, edits_try, &wait, 0);
+	if (wait.taken)
+		return edits_locked(list, splice, direction, wait.token);
+	reason_count(HF_REASON_opening_busy);
+	return EDITS_BUSY;
 }
 
 static __always_inline void edits_unlock(struct hf_edits *list)
@@ -351,7 +372,7 @@ static __always_inline bool edits_are_over(const struct hf_splice *splice, __u32
 {
 	const volatile __u8 *edited = &splice->edited[direction & 1];
 
-	bpf_loop(EDIT_PATIENCE, edits_wait_for_end, &edited, 0);
+	bpf_loop(EDIT_LONG_PATIENCE, edits_wait_for_end, &edited, 0);
 	return !*edited;
 }
 
@@ -363,7 +384,7 @@ __noinline int edits_forget(__u32 id, __u32 direction)
 
 	if (!splice)
 		return 0;
-	if (edits_lock(list, id, direction) == EDITS_LOCKED && list)
+	if (edits_lock_patiently(list, id, direction) == EDITS_LOCKED && list)
 		edits_end(list, splice, direction);
 	else
 		edits_are_over(splice, direction);
@@ -403,7 +424,7 @@ static __noinline bool edits_commit(struct hf_splice *splice, __u32 id, __u32 di
 
 	if (splice->edited[direction & 1]) {
 		list = edits_find(id, direction);
-		locked = edits_lock(list, id, direction);
+		locked = edits_lock_patiently(list, id, direction);
 		if (locked == EDITS_LOCKED && list) {
 			merged = edits_merge(list, found);
 			splice->edited[direction & 1] = list->count;
