@@ -1,27 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 // Cookies that are written on the way, and requests that say who their client is: with
 // browsers that compare every byte with what was sent, curl, and nginx as the reader.
-#include <algorithm>
 #include <chrono>
-#include <fmt/format.h>
-#include <gtest/gtest.h>
 #include <set>
 #include <thread>
 
 #include "e2e/lab.h"
+#include "e2e/place.h"
 
 namespace holdfast::test
 {
 namespace
 {
-
-struct Place {
-	bool ipv4;
-	std::string hook;
-};
-
-const Place places[] = {{true, "xdp"},  {true, "tc"},  {true, "xdp-generic"},
-			{false, "xdp"}, {false, "tc"}, {false, "xdp-generic"}};
 
 class Cookies : public testing::TestWithParam<Place>
 {
@@ -76,15 +66,7 @@ protected:
 	}
 };
 
-std::string place_name(const testing::TestParamInfo<Place> &test)
-{
-	std::string name = fmt::format("{}_{}", test.param.ipv4 ? "ipv4" : "ipv6", test.param.hook);
-
-	std::replace(name.begin(), name.end(), '-', '_');
-	return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(EndToEnd, Cookies, testing::ValuesIn(places), place_name);
+INSTANTIATE_TEST_SUITE_P(EndToEnd, Cookies, testing::ValuesIn(all_places), place_name);
 
 // What takes its time.
 class CookiesInTime : public Cookies

@@ -1,26 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 // Members are told who their clients are, by the PROXY protocol; nginx reads it.
-#include <algorithm>
-#include <fmt/format.h>
-#include <gtest/gtest.h>
 #include <set>
 #include <sstream>
 
 #include "e2e/lab.h"
+#include "e2e/place.h"
 #include "model/address.h"
 
 namespace holdfast::test
 {
 namespace
 {
-
-struct Place {
-	bool ipv4;
-	std::string hook;
-};
-
-const Place places[] = {{true, "xdp"},  {true, "tc"},  {true, "xdp-generic"},
-			{false, "xdp"}, {false, "tc"}, {false, "xdp-generic"}};
 
 // What nginx says: its name, and what it was told.
 struct Told {
@@ -88,12 +78,7 @@ protected:
 	}
 };
 
-INSTANTIATE_TEST_SUITE_P(EndToEnd, Preface, testing::ValuesIn(places), [](const auto &test) {
-	std::string name = fmt::format("{}_{}", test.param.ipv4 ? "ipv4" : "ipv6", test.param.hook);
-
-	std::replace(name.begin(), name.end(), '-', '_');
-	return name;
-});
+INSTANTIATE_TEST_SUITE_P(EndToEnd, Preface, testing::ValuesIn(all_places), place_name);
 
 TEST_P(Preface, NginxIsToldWhoTheClientIs)
 {
