@@ -17,7 +17,7 @@
 #include "forward/nat.h"
 #include "reject.h"
 #include "splice/answers.h"
-#include "splice/follow.h"
+#include "splice/commit.h"
 #include "splice/front.h"
 #include "splice/insert.h"
 #include "splice/translate.h"

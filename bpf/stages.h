@@ -6,9 +6,10 @@
  *   entry --> (parser -->) decide                     a packet, a datagram
  *   entry --> front                                   a SYN, or what has no connection
  *   entry --> collect (--> parser) --> bind           a stream, on TC
- *   entry --> replay                                  its member, on TC
+ *   entry --> replay (--> watch) --> emit             its member, on TC
  *   entry --> request --> parser --> followed --> forward (or, on TC, rebind)
- *   entry --> answer --> forward                      both once it is bound
+ *   entry --> answer --> forward                      both once it is bound; on TC, what
+ *                                                     is changed goes on to emit
  *
  * Include the hook's packet interface first.
  */
