@@ -141,6 +141,10 @@ static __noinline int connection_claim(const struct packet *packet, struct hf_co
 		return drop(HF_REASON_tuple_in_use);
 	if (!member || !member_take_place(member, connection->member, beyond))
 		return drop(HF_REASON_member_full);
+	if (unlikely(member->rate_limit | member->warm) && !member_take_turn(connection->member, beyond)) {
+		member_give_place_back(connection->member);
+		return drop(HF_REASON_member_full);
+	}
 	connection->flags |= HF_CONNECTION_COUNTED;
 	return CONTINUE;
 }

@@ -222,15 +222,37 @@ static __always_inline bool connection_query(struct session_query *query, const 
 					reply ? packet->flow.destination : packet->flow.source, packet->ipv4);
 }
 
+/* The connection's member is down. What the member still says is answered with a RST. */
+static __noinline void connection_reset(const struct hf_flow_key *flow, const struct hf_connection *connection,
+					__u32 now)
+{
+	struct hf_connection left = *connection;
+	struct hf_flow_key key = *flow;
+
+	if (!(connection->flags & HF_CONNECTION_REPLY))
+		connection_partner_key(&key, flow, connection);
+	connection_end(flow, connection);
+	left.flags = HF_CONNECTION_REPLY | HF_CONNECTION_LEFT;
+	left.state = HF_CONNECTION_CLOSED;
+	left.created = left.last_seen = now;
+	bpf_map_update_elem(&connections, &key, &left, BPF_NOEXIST);
+}
+
+enum connection_fate {
+	CONNECTION_GOES_ON,
+	CONNECTION_OVER,  /* the packet is to be decided anew */
+	CONNECTION_RESET, /* its sender is to be told */
+};
+
 /*
  * The rare work of an established connection: the first packet of each second,
- * and segments that change the state. False: the connection is over, the packet
- * is to be decided anew.
+ * and segments that change the state.
  */
-static __noinline bool connection_track(const struct packet *packet, struct hf_connection *connection, __u32 now)
+static __noinline enum connection_fate connection_track(const struct packet *packet, struct hf_connection *connection, __u32 now)
 {
 	bool reply = connection->flags & HF_CONNECTION_REPLY;
 	struct hf_connection *partner, made;
+	const struct hf_member *member;
 	struct session_query query;
 	struct hf_flow_key key;
 	__u8 before;
@@ -241,17 +263,26 @@ static __noinline bool connection_track(const struct packet *packet, struct hf_c
 		else if (connection->state != HF_CONNECTION_CLOSED)
 			reason_count(HF_REASON_connection_expired);
 		connection_end(&packet->flow, connection);
-		return false;
+		return CONNECTION_OVER;
+	}
+	member = member_get(connection->member);
+	if (member && member_resets(member) && connection->state != HF_CONNECTION_CLOSED) {
+		if (packet->flow.protocol == IPPROTO_TCP) {
+			connection_reset(&packet->flow, connection, now);
+			return CONNECTION_RESET;
+		}
+		connection_remove(&packet->flow, connection);
+		return CONNECTION_OVER;
 	}
 	if (connection->state == HF_CONNECTION_CLOSED && !reply && packet_opens(packet) &&
 	    !(connection->flags & HF_CONNECTION_SPLICED)) {
 		connection_remove(&packet->flow, connection);
-		return false;
+		return CONNECTION_OVER;
 	}
 	before = connection->state;
 	connection_advance(connection, packet->tcp_flags);
 	if (connection->last_seen == now && before == connection->state && !(packet->tcp_flags & TCP_FIN))
-		return true;
+		return CONNECTION_GOES_ON;
 
 	connection->last_seen = now;
 	connection_partner_key(&key, &packet->flow, connection);
@@ -274,7 +305,7 @@ static __noinline bool connection_track(const struct packet *packet, struct hf_c
 	}
 	if (connection_query(&query, packet, connection, now))
 		session_touch(&query);
-	return true;
+	return CONNECTION_GOES_ON;
 }
 
 /*

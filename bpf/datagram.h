@@ -154,7 +154,7 @@ static __always_inline __u32 datagram_choose(struct task *task, struct message *
 		/* Without a key, or the answer to what a server began: with whom the socket is bound. */
 		id = task->bound;
 		member = member_get(id);
-		if (member && member->state != HF_MEMBER_ABSENT) {
+		if (member && member->state != HF_MEMBER_ABSENT && !member_resets(member)) {
 			decision->member = id;
 			decision->beyond = true;
 		} else {
@@ -171,10 +171,7 @@ static __always_inline __u32 datagram_choose(struct task *task, struct message *
 		}
 	}
 	if (!decision->member) {
-		if (settings->method == HF_METHOD_SOURCE_HASH)
-			decision->member = select_by_hash(settings->pool, source_address_hash(&packet->flow, false));
-		else
-			decision->member = select_by_turn(settings->pool);
+		decision->member = select_by_method(settings, &packet->flow, false);
 		if (keyless && decision->member)
 			decision->member = datagram_propose(packet, &query, decision->member);
 	}

@@ -190,6 +190,7 @@ static __always_inline int datapath_continue(hook_context *context, const struct
 					     struct hf_connection **found, __u32 *next, __u32 now)
 {
 	struct hf_connection *connection = bpf_map_lookup_elem(&connections, &packet->flow);
+	enum connection_fate fate;
 
 	*found = connection;
 	if (!connection ||
@@ -227,7 +228,10 @@ static __always_inline int datapath_continue(hook_context *context, const struct
 		*next = datagram_load(context, packet, connection, connection->virtual_server);
 		return *next ? HAND_OVER : CONTINUE; /* the rule is another one by now */
 	}
-	if (!connection_track(packet, connection, now)) {
+	fate = connection_track(packet, connection, now);
+	if (fate == CONNECTION_RESET)
+		return reject(context, packet, HF_REASON_member_down);
+	if (fate == CONNECTION_OVER) {
 		*found = NULL;
 		return CONTINUE;
 	}

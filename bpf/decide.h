@@ -9,6 +9,28 @@
 #include "service.h"
 #include "session.h"
 
+/* Whom the balancing method gives a client; `by_turn` whatever the method is. Global: verified once. */
+__noinline __u32 select_by_method(const struct hf_virtual_server *settings, const struct hf_flow_key *flow, bool by_turn)
+{
+	__u32 pool;
+
+	if (!settings || !flow)
+		return 0;
+	pool = settings->pool;
+	if (by_turn)
+		return select_by_turn(pool);
+	switch (settings->method) {
+	case HF_METHOD_SOURCE_HASH:
+		return select_by_hash(pool, source_address_hash(flow, false));
+	case HF_METHOD_LEAST_CONNECTIONS:
+		return select_by_connections(pool);
+	case HF_METHOD_RANDOM:
+		return select_at_random(pool);
+	default:
+		return select_by_turn(pool);
+	}
+}
+
 struct decision {
 	__u32 virtual_server;
 	bool fresh;   /* in: a new connection, or a datagram; otherwise one whose entry was lost */
@@ -73,7 +95,7 @@ __noinline int decide(const struct packet *packet, const struct hf_virtual_serve
 	} else {
 		decision->placed = false;
 		if (fresh)
-			decision->member = select_by_turn(settings->pool);
+			decision->member = select_by_method(settings, &packet->flow, false);
 	}
 	if (fresh && decision->member && type == HF_RULE_SOURCE_ADDRESS)
 		decision->member = session_propose(&query, decision->virtual_server, decision->member);

@@ -265,6 +265,13 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
+	__type(value, __u64); /* the second, and in the low half the connections that were begun in it */
+	__uint(max_entries, 16384);
+} member_rates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
 	__type(value, __u32); /* next turn of the pool's rotation */
 	__uint(max_entries, HF_POOLS);
 } pool_turns SEC(".maps");

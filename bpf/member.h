@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "clock.h"
 #include "counters.h"
 
 static __always_inline const struct hf_member *member_get(__u32 id)
@@ -26,6 +27,31 @@ static __always_inline bool member_is_full(const struct hf_member *member, __u32
 	return taken && (__s32) * (const volatile __u32 *)taken >= (__s32)member->connection_limit;
 }
 
+/* Connections that it may be given in this second; 0: any number. */
+static __always_inline __u32 member_rate(const struct hf_member *member, __u32 now)
+{
+	__u32 rate = member->rate_limit;
+
+	if (member->warm && (__s32)(member->warm - now) > 0 && (!rate || member->warm_rate < rate))
+		rate = member->warm_rate;
+	return rate;
+}
+
+static __always_inline bool member_is_held_back(const struct hf_member *member, __u32 id)
+{
+	const __u64 *begun;
+	__u32 now, rate;
+
+	if (likely(!(member->recovered | member->rate_limit | member->warm)))
+		return false;
+	now = clock_now();
+	if (member->recovered && (__s32)(member->recovered - now) > 0)
+		return true;
+	rate = member_rate(member, now);
+	begun = rate ? bpf_map_lookup_elem(&member_rates, &id) : NULL;
+	return begun && *(const volatile __u64 *)begun >> 32 == now && (__u32) * (const volatile __u64 *)begun >= rate;
+}
+
 /* May the member of this id, in this pool, take clients that are new to it, as far as its state goes? */
 static __always_inline bool member_accepts_clients(__u32 id, __u32 pool)
 {
@@ -39,7 +65,14 @@ static __always_inline bool member_takes_new(__u32 id, __u32 pool)
 {
 	const struct hf_member *member = member_get(id);
 
-	return member && member->pool == pool && member->state == HF_MEMBER_UP && !member_is_full(member, id);
+	return member && member->pool == pool && member->state == HF_MEMBER_UP && !member_is_full(member, id) &&
+	       !member_is_held_back(member, id);
+}
+
+/* Is it down in a pool that then has its connections reset? */
+static __always_inline bool member_resets(const struct hf_member *member)
+{
+	return member->state == HF_MEMBER_DISABLED && member->flags & HF_MEMBER_RESETS;
 }
 
 /* May it go on serving a client whose session names it? */
@@ -63,6 +96,29 @@ static __always_inline bool member_take_place(const struct hf_member *member, __
 		return true;
 	__sync_fetch_and_add(taken, -1);
 	return false;
+}
+
+#define MEMBER_RATE_ATTEMPTS 8
+
+/* One of this second's connections. False: all are taken, and `beyond` the limit it may not go. Global: verified once. */
+__noinline int member_take_turn(__u32 id, bool beyond)
+{
+	const struct hf_member *member = member_get(id);
+	__u64 *begun = bpf_map_lookup_elem(&member_rates, &id), seen, next;
+	__u32 now = clock_now(), rate;
+
+	if (!member || !begun)
+		return false;
+	rate = member_rate(member, now);
+	for (int i = 0; rate && i < MEMBER_RATE_ATTEMPTS; i++) {
+		seen = *(volatile __u64 *)begun;
+		next = (seen >> 32 == now ? seen : (__u64)now << 32) + 1;
+		if (!beyond && (__u32)next > rate)
+			return false;
+		if (__sync_val_compare_and_swap(begun, seen, next) == seen)
+			return true;
+	}
+	return !rate || beyond;
 }
 
 static __always_inline void member_give_place_back(__u32 id)

@@ -24,10 +24,34 @@ static __always_inline __u32 selection_slot(struct hf_selection_table table, __u
 }
 
 /*
- * The two below are global functions: the verifier looks at each once, by itself,
- * and not again with every state in which it is called (their loops would cost it
- * hundreds of thousands of instructions).
+ * The functions that are not static are global: the verifier looks at each once, by
+ * itself, and not again with every state in which it is called (their loops would cost
+ * it hundreds of thousands of instructions).
  */
+
+/* The first of a table that takes new clients, from a place in it on. */
+static __always_inline __u32 select_from(struct hf_selection_table table, __u32 place, __u32 pool_id)
+{
+	/* A member whose state has just changed is still in the table for a moment. */
+	for (int i = 0; table.size && i < HF_ROTATION_ATTEMPTS; i++) {
+		__u32 member = selection_slot(table, (place + i) % table.size);
+
+		if (member_takes_new(member, pool_id))
+			return member;
+	}
+	return 0;
+}
+
+/* Where nobody else is usable. */
+__noinline __u32 select_backup(__u32 pool_id, __u32 place)
+{
+	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
+	__u32 member = pool ? select_from(selection_table(&pool->backups), place, pool_id) : 0;
+
+	if (member)
+		reason_count(HF_REASON_backup_chosen);
+	return member;
+}
 
 /* Smooth weighted round robin: the daemon has laid the turns out, one counter serves all CPUs. */
 __noinline __u32 select_by_turn(__u32 pool_id)
@@ -39,16 +63,67 @@ __noinline __u32 select_by_turn(__u32 pool_id)
 	if (!pool || !turn)
 		return 0;
 	table = selection_table(&pool->rotation);
-	if (!table.size)
-		return 0;
-	/* A member whose state has just changed is still in the table for a moment. */
-	for (int i = 0; i < HF_ROTATION_ATTEMPTS; i++) {
+	for (int i = 0; table.size && i < HF_ROTATION_ATTEMPTS; i++) {
 		__u32 member = selection_slot(table, __sync_fetch_and_add(turn, 1) % table.size);
 
 		if (member_takes_new(member, pool_id))
 			return member;
 	}
+	return select_backup(pool_id, __sync_fetch_and_add(turn, 1));
+}
+
+__noinline __u32 select_at_random(__u32 pool_id)
+{
+	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
+	__u32 place = bpf_get_prandom_u32(), member;
+
+	if (!pool)
+		return 0;
+	member = select_from(selection_table(&pool->rotation), place, pool_id);
+	return member ?: select_backup(pool_id, place);
+}
+
+struct select_least {
+	struct hf_selection_table table;
+	__u32 start;
+	__u32 pool;
+	__u32 member; /* the best so far */
+	__u32 load;
+	__u32 weight;
+};
+
+static long select_compare(__u32 index, struct select_least *least)
+{
+	__u32 id = selection_slot(least->table, (least->start + index) % least->table.size);
+	const __u32 *taken = bpf_map_lookup_elem(&member_connections, &id);
+	const struct hf_member *member = member_get(id);
+	__u32 load;
+
+	if (!member || !taken || !member_takes_new(id, least->pool))
+		return 0;
+	load = (__s32) * (const volatile __u32 *)taken < 0 ? 0 : *(const volatile __u32 *)taken;
+	if (!least->member || (__u64)load * least->weight < (__u64)least->load * member->weight) {
+		least->member = id;
+		least->load = load;
+		least->weight = member->weight;
+	}
 	return 0;
+}
+
+/* All members are compared; of equal ones each has its turn. */
+__noinline __u32 select_by_connections(__u32 pool_id)
+{
+	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
+	__u32 *turn = bpf_map_lookup_elem(&pool_turns, &pool_id);
+	struct select_least least = {.pool = pool_id};
+
+	if (!pool || !turn)
+		return 0;
+	least.table = selection_table(&pool->once);
+	least.start = __sync_fetch_and_add(turn, 1);
+	if (least.table.size)
+		bpf_loop(least.table.size, select_compare, &least, 0);
+	return least.member ?: select_backup(pool_id, least.start);
 }
 
 /*
@@ -59,14 +134,14 @@ __noinline __u32 select_by_turn(__u32 pool_id)
 __noinline __u32 select_by_hash(__u32 pool_id, __u64 hash)
 {
 	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
-	struct hf_selection_table table, rotation;
+	struct hf_selection_table table;
 	__u32 member;
 
 	if (!pool)
 		return 0;
 	table = selection_table(&pool->maglev);
 	if (!table.size)
-		return 0;
+		return select_backup(pool_id, hash);
 	member = selection_slot(table, hash % table.size);
 	if (likely(member_takes_new(member, pool_id)))
 		return member;
@@ -81,13 +156,6 @@ __noinline __u32 select_by_hash(__u32 pool_id, __u64 hash)
 		if (member_takes_new(member, pool_id))
 			return member;
 	}
-	rotation = selection_table(&pool->rotation);
-	if (!rotation.size)
-		return 0;
-	for (int i = 0; i < HF_ROTATION_ATTEMPTS; i++) {
-		member = selection_slot(rotation, hash++ % rotation.size);
-		if (member_takes_new(member, pool_id))
-			return member;
-	}
-	return 0;
+	member = select_from(selection_table(&pool->rotation), hash, pool_id);
+	return member ?: select_backup(pool_id, hash);
 }

@@ -195,10 +195,7 @@ static __noinline int bind_choose(struct task *task, struct message *message, st
 		message_count_outcome(task->outcome);
 	if (!decision->member) {
 		decision->beyond = false;
-		if (settings->method == HF_METHOD_SOURCE_HASH && !turn)
-			decision->member = select_by_hash(settings->pool, source_address_hash(&packet->flow, false));
-		else
-			decision->member = select_by_turn(settings->pool);
+		decision->member = select_by_method(settings, &packet->flow, turn);
 	}
 	/* Of session ids, only those count that a server gives: TLS 1.3's clients make one up each time. */
 	if (task->outcome != HF_PARSER_KEYS || rule->flags & HF_RULE_STATELESS || rule->type == HF_RULE_SSL_SESSION_ID)

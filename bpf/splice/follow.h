@@ -241,13 +241,6 @@ static __always_inline int follow_request(hook_context *context, struct task *ta
 	return HAND_OVER;
 }
 
-static __noinline __u32 follow_by_method(const struct task *task, const struct hf_virtual_server *settings)
-{
-	if (settings->method == HF_METHOD_SOURCE_HASH)
-		return select_by_hash(settings->pool, source_address_hash(&task->packet.flow, false));
-	return select_by_turn(settings->pool);
-}
-
 /*
  * Who is to have a request. 0: it stays where it is. A key that nobody knows goes to
  * the method's choice, as on a connection of its own.
@@ -273,7 +266,7 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 		message->keys.count = 0;
 		/* Who has no member yet is not given one that takes nobody new. */
 		if (!member && !member_accepts_clients(present, settings->pool))
-			member = follow_by_method(task, settings);
+			member = select_by_method(settings, &task->packet.flow, false);
 		return member;
 	}
 	if (task->outcome != HF_PARSER_KEYS)
@@ -288,7 +281,7 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 	member = message_find(&query, &task->packet);
 	task->beyond = member;
 	if (!member)
-		member = follow_by_method(task, settings);
+		member = select_by_method(settings, &task->packet.flow, false);
 	if (!member)
 		return 0;
 	/* For another member it is a proposal, until that has accepted: whoever looks again finds it. */

@@ -24,8 +24,8 @@
 	REASON(tuple_in_use, drop,                                                                                     \
 	       "the client's address and port already talk to that member through another virtual server")             \
 	REASON(member_full, drop,                                                                                      \
-	       "another connection took the member's last place at the same moment; the client's next try is decided " \
-	       "anew")                                                                                                 \
+	       "another connection took the member's last place, or its last one of this second, at the same moment; " \
+	       "the client's next try is decided anew")                                                                \
 	REASON(stage_missing, drop, "a program of the data path was not there: an upgrade was interrupted")            \
 	REASON(state_missing, drop, "a map of the data path had no entry where there always is one")                   \
 	REASON(packet_resize, drop, "the kernel could not make room for, or remove, a VLAN tag")                       \
@@ -60,6 +60,7 @@
 	REASON(no_connection, reject, "a TCP segment in mid-stream that neither a session nor a hash can place")       \
 	REASON(splice_lost, reject, "one half of a spliced connection, whose state is gone")                           \
 	REASON(member_left, reject, "a segment of a member whose connection another member has by now")                \
+	REASON(member_down, reject, "a segment of a connection whose member is down, in a pool with on_down: reset")   \
 	REASON(member_refused, reject, "the member refused a spliced connection")                                      \
 	REASON(connection_rebuilt, fallback, "a connection was found again through its session or hash")               \
 	REASON(connection_healed, fallback, "one direction of a connection had been evicted and was made again")       \
@@ -97,6 +98,7 @@
 	REASON(stream_withheld, fallback,                                                                              \
 	       "nothing was left of a segment: its receiver was asked for an acknowledgement")                         \
 	REASON(member_replaced, fallback, "a member did not accept a spliced connection: another one was asked")       \
+	REASON(backup_chosen, fallback, "no other member was usable: a backup was chosen")                             \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \
 	REASON(next_hop_fib, fallback, "the next hop was not in the mirror: the routing table was asked")              \
 	REASON(next_hop_stack, fallback,                                                                               \

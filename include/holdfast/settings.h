@@ -13,6 +13,8 @@ enum hf_protocol { HF_PROTOCOL_TCP = 6, HF_PROTOCOL_UDP = 17 };
 enum hf_method {
 	HF_METHOD_ROUND_ROBIN = 1, /* smooth weighted, by the pool's rotation */
 	HF_METHOD_SOURCE_HASH = 2, /* Maglev over the source address */
+	HF_METHOD_LEAST_CONNECTIONS = 3, /* fewest connections for its weight */
+	HF_METHOD_RANDOM = 4,            /* weighted */
 };
 
 enum hf_rule_type {
@@ -194,7 +196,9 @@ HF_SIZE(hf_selection_table, 8);
 /* pools: by id. */
 struct hf_pool {
 	struct hf_selection_table rotation; /* members that take new clients, smooth by weight */
-	struct hf_selection_table maglev;   /* all members of the configuration, by weight */
+	struct hf_selection_table maglev;   /* all members of the configuration but backups, by weight */
+	struct hf_selection_table once;     /* members that take new clients, each once */
+	struct hf_selection_table backups;  /* likewise, of those that are only for when nobody else is usable */
 	/* What clients are offered in the members' name. */
 	__u16 mss;        /* learnt from the members' SYN-ACKs, the least; 0: nothing yet */
 	__u8 tcp_lacking; /* enum hf_tcp_option: at least one member lacks them, learnt or configured */
@@ -202,24 +206,33 @@ struct hf_pool {
 	__u32 pad;
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_pool, 88);
+HF_SIZE(hf_pool, 104);
 
 enum hf_tcp_option { HF_TCP_SACK = 1, HF_TCP_TIMESTAMPS = 2, HF_TCP_WINDOW_SCALE = 4 };
+
+enum {
+	HF_MEMBER_RESETS = 1, /* when it is down, its connections are reset (on_down) */
+};
 
 /* members: by id. A member is its pool and its name; the id stays while they do. */
 struct hf_member {
 	__u8 address[16];
 	__be16 port; /* 0: the port that the client used */
 	__u8 state;  /* enum hf_member_state */
-	__u8 pad;
+	__u8 flags;
 	__u32 pool;
 	__u32 next_hop;         /* these two belong to the neighbour mirror and the data path */
 	__u16 route_generation; /* of `routes` when next_hop was found */
-	__u16 pad2;
+	__u16 weight;
 	__u32 connection_limit; /* of `member_connections`; 0: none */
+	__u32 rate_limit;       /* new connections in a second; 0: none */
+	/* Of one that has come back: nobody new before `recovered`, and before `warm` at most so many in a second. */
+	__u32 recovered;
+	__u32 warm;
+	__u32 warm_rate;
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_member, 100);
+HF_SIZE(hf_member, 116);
 
 /*
  * member_services: hf_service_key of a member's own address and port -> the

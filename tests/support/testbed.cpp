@@ -145,6 +145,8 @@ void Testbed::reset()
 		maps->virtual_server_counters.clear(id);
 		maps->member_counters.clear(id);
 		maps->member_connections.set(id, 0);
+		expect(maps->member_rates.set(id, 0));
+		maps->members.set(id, {});
 		maps->next_hops.set(id, {});
 		// What was learnt from the members of an earlier test.
 		maps->pools.live(id)->mss = 0;
@@ -171,12 +173,14 @@ void Testbed::reset()
 void Testbed::apply(const std::string &yaml)
 {
 	config_ = parse(yaml);
+	overrides_.clear();
 	write(config_);
 }
 
 void Testbed::override_member(const std::string &pool, const std::string &name, MemberStatus status)
 {
-	write(with_overrides(config_, {{member_key(pool, name), {true, status, 0}}}));
+	overrides_[member_key(pool, name)] = {true, status, 0};
+	write(with_overrides(config_, overrides_));
 }
 
 void Testbed::write(const Config &config)

@@ -68,6 +68,7 @@ private:
 	void reset();
 
 	Config config_;
+	MemberOverrides overrides_;
 	ProgramOptions options_;
 };
 

@@ -225,8 +225,18 @@ void Parser::read_member(ObjectReader &reader, Pool &pool, Names &names, MemberP
 		member.status = *status;
 	if (auto limit = reader.integer("connection_limit", 0, HF_CONNECTION_LIMIT_MAX))
 		member.connection_limit = static_cast<uint32_t>(*limit);
+	auto number = [&](const char *key, uint32_t &value, int64_t least, int64_t most) {
+		if (auto found = reader.integer(key, least, most))
+			value = static_cast<uint32_t>(*found);
+	};
+	number("connection_rate_limit", member.connection_rate_limit, 0, HF_CONNECTION_RATE_MAX);
+	number("recover", member.recover, 0, HF_RECOVER_MAX);
+	number("warm_up", member.warm_up, 0, HF_WARM_UP_MAX);
+	number("warm_rate", member.warm_rate, HF_WARM_RATE_MIN, HF_CONNECTION_RATE_MAX);
+	if (reader.has("warm_rate") && !member.warm_up)
+		reader.error("warm_rate", "does nothing without warm_up");
+	member.backup = reader.boolean("backup").value_or(false);
 	read_cookie(reader, member, places);
-	reader.unavailable({"backup", "connection_rate_limit", "recover", "warm_up", "warm_rate"});
 	auto [where, fresh] = places.endpoints.emplace(fmt::format("{} {}", member.address.text(), member.port),
 						       reader.place().mark.line + 1);
 	if (!fresh && member.address != Address())
@@ -243,12 +253,13 @@ void Parser::read_pool(ObjectReader &reader)
 
 	pool.name = pool_names_.read(reader);
 	reader.each("members", [&](ObjectReader &member) { read_member(member, pool, names, places); });
-	reader.unavailable_word("on_down", {"reset"});
-	reader.word<bool>("on_down", {{"keep", true}});
+	pool.reset_on_down = reader.word<bool>("on_down", {{"keep", false}, {"reset", true}}).value_or(false);
 	read_tcp_options(reader, pool);
 	reader.unavailable({"health_checks", "health_relation"});
 	if (pool.members.empty())
 		reader.error("members", "a pool needs at least one member");
+	else if (std::all_of(pool.members.begin(), pool.members.end(), [](const Member &one) { return one.backup; }))
+		reader.error("members", "all of them are backups, of nobody");
 	config_.pools.push_back(pool);
 }
 
@@ -378,9 +389,8 @@ void Parser::read_virtual_server(ObjectReader &reader)
 		server.protocol = *protocol;
 	server.persistence = reader.text("persistence").value_or("");
 	read_forwarding(reader, server);
-	reader.unavailable_word("method", {"least-connections", "random", "fastest-response"});
-	if (auto method = reader.word<hf_method>(
-		    "method", {{"round-robin", HF_METHOD_ROUND_ROBIN}, {"source-hash", HF_METHOD_SOURCE_HASH}}))
+	reader.unavailable_word("method", {"fastest-response"});
+	if (auto method = reader.word<hf_method>("method", with_words(methods())))
 		server.method = *method;
 	server.pool = reader.text("pool", true).value_or("");
 	server.idle_timeout =

@@ -77,6 +77,7 @@ private:
 		return found.empty() ? fmt::format("#{}", member) : found;
 	}
 	// Why the member takes no new client (or, if `old`, no old one); "" if it does.
+	std::string restraint(uint32_t id, const hf_member &member) const;
 	std::string refusal(uint32_t id, bool old, bool limited) const;
 	// Does this socket already have a connection with the member?
 	bool is_bound(uint32_t id) const;
@@ -92,6 +93,8 @@ private:
 	bool by_session(const std::vector<hf_session_key> &keys);
 	bool by_socket();
 	bool by_hash(uint64_t hash);
+	uint32_t first_of(const hf_selection_table &table, uint32_t place) const;
+	bool by_backup(uint32_t place);
 	void by_method(bool in_turn = false);
 	void by_endpoint(const MessageKeys &message);
 	void by_cookie(const MessageKeys &message);
@@ -114,6 +117,22 @@ private:
 	std::vector<std::string> steps_;
 };
 
+// As member_is_held_back() of the data path.
+std::string Explanation::restraint(uint32_t id, const hf_member &member) const
+{
+	const auto wait = static_cast<int32_t>(member.recovered - now_), warm = static_cast<int32_t>(member.warm - now_);
+	uint32_t rate = member.rate_limit;
+
+	if (member.recovered && wait > 0)
+		return fmt::format("it has come back, and gets nobody new for another {} s", wait);
+	if (member.warm && warm > 0 && (!rate || member.warm_rate < rate))
+		rate = member.warm_rate;
+	const uint64_t begun = rate ? maps_.member_rates.find(id).value_or(0) : 0;
+	if (begun >> 32 == now_ && static_cast<uint32_t>(begun) >= rate && rate)
+		return fmt::format("it has had this second's {} new connections", rate);
+	return {};
+}
+
 std::string Explanation::refusal(uint32_t id, bool old, bool limited) const
 {
 	const hf_member member = id < maps_.members.size() ? maps_.members.get(id) : hf_member{};
@@ -127,7 +146,7 @@ std::string Explanation::refusal(uint32_t id, bool old, bool limited) const
 		return "it is being drained: no new clients";
 	if (limited && member.connection_limit && taken >= static_cast<int32_t>(member.connection_limit))
 		return fmt::format("it is full: {} of {} connections", taken, member.connection_limit);
-	return {};
+	return old ? std::string() : restraint(id, member);
 }
 
 bool Explanation::is_bound(uint32_t id) const
@@ -332,7 +351,7 @@ bool Explanation::by_hash(uint64_t hash)
 	};
 
 	if (!pool.maglev.size)
-		return false;
+		return by_backup(static_cast<uint32_t>(hash));
 	for (int attempt = 0; attempt <= HF_HASH_ATTEMPTS; attempt++) {
 		const uint32_t id = slot(pool.maglev);
 		const std::string why = refusal(id, false, true);
@@ -347,11 +366,32 @@ bool Explanation::by_hash(uint64_t hash)
 		hash = (hash ^ hash >> 27) * 0x94d049bb133111ebULL;
 		hash ^= hash >> 31;
 	}
-	for (int attempt = 0; pool.rotation.size && attempt < HF_ROTATION_ATTEMPTS; attempt++, hash++) {
-		if (refusal(slot(pool.rotation), false, true).empty())
-			return decide(slot(pool.rotation), "hash");
+	if (const uint32_t id = first_of(pool.rotation, static_cast<uint32_t>(hash)))
+		return decide(id, "hash");
+	return by_backup(static_cast<uint32_t>(hash));
+}
+
+// As select_from() of the data path.
+uint32_t Explanation::first_of(const hf_selection_table &table, uint32_t place) const
+{
+	for (uint32_t attempt = 0; table.size && attempt < HF_ROTATION_ATTEMPTS; attempt++) {
+		const uint32_t id = maps_.selection.get(table.offset + (place + attempt) % table.size);
+
+		if (refusal(id, false, true).empty())
+			return id;
 	}
-	return false;
+	return 0;
+}
+
+// As select_backup() of the data path.
+bool Explanation::by_backup(uint32_t place)
+{
+	const uint32_t id = first_of(maps_.pools.get(pool_).backups, place);
+
+	if (!id)
+		return false;
+	say(fmt::format("no other member may take the packet: {} is a backup", name(id)));
+	return decide(id, "backup");
 }
 
 // As bind_named() of the data path.
@@ -426,17 +466,32 @@ void Explanation::by_method(bool in_turn)
 			const uint32_t id = snapshot_.ids.members.find(member_key(pool.name, member.name));
 			const std::string why = refusal(id, false, true);
 
+			if (member.backup)
+				continue;
 			if (why.empty())
 				takers += (takers.empty() ? "" : ", ") + name(id);
 			else
 				say(fmt::format("{} is passed over: {}", name(id), why));
 		}
 	}
-	if (takers.empty()) {
-		say("no member of the pool may take the packet: it is dropped (TCP: answered with a RST)");
+	if (takers.empty() && !by_backup(0)) {
+		say("no member of the pool may take the packet: it is dropped, and its sender told");
 		return;
 	}
-	say(fmt::format("the balancing method, round-robin, takes the next in turn of {}", takers));
+	if (takers.empty())
+		return;
+	switch (in_turn ? HF_METHOD_ROUND_ROBIN : server_.method) {
+	case HF_METHOD_LEAST_CONNECTIONS:
+		say(fmt::format("the balancing method, least-connections, takes that with the fewest for its weight of "
+				"{}",
+				takers));
+		break;
+	case HF_METHOD_RANDOM:
+		say(fmt::format("the balancing method, random, takes one of {}", takers));
+		break;
+	default:
+		say(fmt::format("the balancing method, round-robin, takes the next in turn of {}", takers));
+	}
 	by_ = "method";
 }
 

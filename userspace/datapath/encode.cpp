@@ -182,7 +182,7 @@ hf_member_state encode(MemberStatus status)
 	return HF_MEMBER_ABSENT;
 }
 
-hf_member encode(const Member &member, uint32_t pool)
+hf_member encode(const Member &member, uint32_t pool, bool reset_on_down)
 {
 	hf_member value{};
 
@@ -190,7 +190,11 @@ hf_member encode(const Member &member, uint32_t pool)
 	value.port = to_network(member.port);
 	value.state = encode(member.status);
 	value.pool = pool;
+	value.flags = reset_on_down ? HF_MEMBER_RESETS : 0;
+	value.weight = static_cast<uint16_t>(member.weight);
 	value.connection_limit = member.connection_limit;
+	value.rate_limit = member.connection_rate_limit;
+	value.warm_rate = member.warm_up ? member.warm_rate : 0;
 	copy_name(value.name, member.name);
 	return value;
 }

@@ -175,6 +175,7 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 	bpf_map__set_max_entries(bpf->maps.member_counters, tables.members);
 	bpf_map__set_max_entries(bpf->maps.member_connections, tables.members);
 	bpf_map__set_max_entries(bpf->maps.member_connections_found, tables.members);
+	bpf_map__set_max_entries(bpf->maps.member_rates, tables.members);
 	bpf_map__set_max_entries(bpf->maps.member_services, tables.members);
 	bpf_map__set_max_entries(bpf->maps.selection, tables.selection);
 	bpf_map__set_max_entries(bpf->maps.splices, tables.splices);
@@ -318,6 +319,7 @@ Result<void> Maps::view()
 	hash(early_data, all.early_data);
 	array(member_connections, all.member_connections);
 	array(member_connections_found, all.member_connections_found);
+	hash(member_rates, all.member_rates);
 	array(addresses, all.addresses);
 	array(next_hops, all.next_hops);
 	hash(virtual_servers, all.virtual_servers);

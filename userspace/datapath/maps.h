@@ -82,6 +82,7 @@ public:
 	HashMap<hf_early_key, hf_early_piece> early_data;
 	MappedArray<uint32_t> member_connections;
 	MappedArray<hf_places> member_connections_found; // by the last sweep
+	HashMap<uint32_t, uint64_t> member_rates; // an array; written by the data path
 	MappedArray<hf_address_filter> addresses;
 	MappedArray<hf_next_hop> next_hops;
 	HashMap<hf_next_hop_key, uint32_t> next_hop_index;

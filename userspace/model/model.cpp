@@ -115,7 +115,17 @@ const char *word(hf_rule_type type)
 
 const char *word(hf_method method)
 {
-	return method == HF_METHOD_SOURCE_HASH ? "source-hash" : "round-robin";
+	switch (method) {
+	case HF_METHOD_ROUND_ROBIN:
+		return "round-robin";
+	case HF_METHOD_SOURCE_HASH:
+		return "source-hash";
+	case HF_METHOD_LEAST_CONNECTIONS:
+		return "least-connections";
+	case HF_METHOD_RANDOM:
+		return "random";
+	}
+	return "?";
 }
 
 const char *word(hf_protocol protocol)
@@ -168,6 +178,14 @@ const std::vector<hf_rule_type> &rule_types()
 		HF_RULE_ISO8583_BITMAP};
 
 	return types;
+}
+
+const std::vector<hf_method> &methods()
+{
+	static const std::vector<hf_method> all = {HF_METHOD_ROUND_ROBIN, HF_METHOD_SOURCE_HASH,
+						   HF_METHOD_LEAST_CONNECTIONS, HF_METHOD_RANDOM};
+
+	return all;
 }
 
 const std::vector<hf_forwarding> &forwardings()

@@ -47,6 +47,11 @@ struct Member {
 	uint32_t weight = 1;
 	MemberStatus status = MemberStatus::enabled;
 	uint32_t connection_limit = 0; // 0: none
+	uint32_t connection_rate_limit = 0; // a second; 0: none
+	uint32_t recover = 0;               // seconds after it has come back, before it gets anybody new
+	uint32_t warm_up = 0;               // and seconds after that, in which it gets warm_rate a second
+	uint32_t warm_rate = HF_WARM_RATE_DEFAULT;
+	bool backup = false; // only for when no other member is usable
 	std::string cookie;            // what cookies call it
 
 	bool operator==(const Member &) const = default;
@@ -66,6 +71,7 @@ struct Pool {
 	std::string name;
 	std::vector<Member> members;
 	std::optional<TcpOptions> member_tcp_options;
+	bool reset_on_down = false;
 
 	bool operator==(const Pool &) const = default;
 };
@@ -174,6 +180,7 @@ const char *word(SessionKeyword keyword);
 // a test has to cover is derived from these.
 const std::vector<hf_rule_type> &rule_types();
 const std::vector<hf_forwarding> &forwardings();
+const std::vector<hf_method> &methods();
 
 // All rule types that keep a table; of the others, those that are hashes, and those
 // that write what they need to know into the client's cookie.

@@ -45,10 +45,11 @@ std::set<std::string> pools_with_hash(const Config &config)
 	return pools;
 }
 
-Result<void> add_pool(Image &image, const Pool &pool, bool by_hash, const TableSizes &sizes, Ids &ids)
+Result<void> add_pool(Image &image, const Pool &pool, bool by_hash, bool by_connections, const TableSizes &sizes,
+		      Ids &ids)
 {
 	const uint32_t pool_id = ids.pools.acquire(pool.name, HF_POOLS);
-	std::vector<Candidate> all, taking_new;
+	std::vector<Candidate> all, taking_new, backups;
 
 	if (!pool_id)
 		return no_room("pool", HF_POOLS);
@@ -57,18 +58,28 @@ Result<void> add_pool(Image &image, const Pool &pool, bool by_hash, const TableS
 
 		if (!id)
 			return no_room("member", sizes.members);
-		image.members[id] = encode(member, pool_id);
+		image.members[id] = encode(member, pool_id, pool.reset_on_down);
+		if (member.recover || member.warm_up)
+			image.returns[id] = {member.recover, member.warm_up};
 		image.addresses[address_filter_slot(member.address)] |= HF_ADDRESS_MEMBER;
-		all.push_back({member.name, id, member.weight});
+		const Candidate candidate{member.name, id, member.weight};
+		if (!member.backup)
+			all.push_back(candidate);
 		if (member.status == MemberStatus::enabled)
-			taking_new.push_back(all.back());
+			(member.backup ? backups : taking_new).push_back(candidate);
 	}
-	// The order of the file must not matter: a hash may end in this table, too.
-	std::sort(taking_new.begin(), taking_new.end(),
-		  [](const Candidate &a, const Candidate &b) { return a.name < b.name; });
+	// The order of the file must not matter: a hash may end in these tables, too.
+	for (auto *list : {&taking_new, &backups})
+		std::sort(list->begin(), list->end(),
+			  [](const Candidate &a, const Candidate &b) { return a.name < b.name; });
 	PoolImage &result = image.pools[pool_id];
 	result.header = encode(pool);
 	result.rotation = make_rotation(taking_new);
+	result.backups = make_rotation(backups);
+	if (by_connections) {
+		for (const Candidate &candidate : taking_new)
+			result.once.push_back(candidate.id);
+	}
 	if (by_hash)
 		result.maglev = make_maglev(all);
 	return {};
@@ -144,8 +155,15 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 		image.rules[id] = encode(rule);
 	}
 	const std::set<std::string> by_hash = pools_with_hash(config);
+	std::set<std::string> by_connections;
+	for (const VirtualServer &server : config.virtual_servers) {
+		if (server.method == HF_METHOD_LEAST_CONNECTIONS)
+			by_connections.insert(server.pool);
+	}
 	for (const Pool &pool : config.pools) {
-		if (auto added = add_pool(image, pool, by_hash.contains(pool.name), sizes, ids); !added)
+		if (auto added = add_pool(image, pool, by_hash.contains(pool.name), by_connections.contains(pool.name),
+					  sizes, ids);
+		    !added)
 			return added.error();
 	}
 	for (const VirtualServer &server : config.virtual_servers) {

@@ -20,6 +20,13 @@ struct PoolImage {
 	hf_pool header{}; // without the places of its tables: those are found when it is written
 	std::vector<uint32_t> rotation;
 	std::vector<uint32_t> maglev;
+	std::vector<uint32_t> once;
+	std::vector<uint32_t> backups;
+};
+
+// What a member is spared when it comes back: seconds.
+struct MemberReturn {
+	uint32_t recover = 0, warm_up = 0;
 };
 
 // The port ranges of one address and protocol, sorted.
@@ -34,6 +41,7 @@ struct Image {
 	std::map<uint32_t, hf_rule> rules;
 	std::map<uint32_t, PoolImage> pools;
 	std::map<uint32_t, hf_member> members;
+	std::map<uint32_t, MemberReturn> returns; // of members that have such a setting
 	// Exact entries: one port. By the bytes of hf_service_key.
 	std::map<std::vector<uint8_t>, uint32_t> services;
 	std::vector<RangeImage> ranges;

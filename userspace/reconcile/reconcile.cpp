@@ -58,6 +58,7 @@ private:
 	Result<void> plan_services();
 	bool ranges_are_there() const;
 	void keep_live_parts(hf_pool &wanted, const hf_pool &there) const;
+	void note_return(uint32_t id, const hf_member &there, hf_member &value) const;
 	void write_members(bool final_states);
 	void write_tables(bool empty_ones);
 	Result<void> write_services();
@@ -100,11 +101,28 @@ void Reconciler::keep_live_parts(hf_pool &wanted, const hf_pool &there) const
 {
 	wanted.rotation = there.rotation;
 	wanted.maglev = there.maglev;
+	wanted.once = there.once;
+	wanted.backups = there.backups;
 	if (std::strcmp(wanted.name, there.name) != 0)
 		return;
 	wanted.mss = there.mss;
 	if (!wanted.tcp_fixed && !there.tcp_fixed)
 		wanted.tcp_lacking = there.tcp_lacking;
+}
+
+// A member that was disabled is spared for a while.
+void Reconciler::note_return(uint32_t id, const hf_member &there, hf_member &value) const
+{
+	auto settings = image_.returns.find(id);
+
+	if (settings == image_.returns.end()) {
+		value.recovered = value.warm = 0;
+	} else if (there.state == HF_MEMBER_DISABLED && value.state == HF_MEMBER_UP) {
+		const uint32_t now = maps_.now();
+
+		value.recovered = settings->second.recover ? now + settings->second.recover : 0;
+		value.warm = settings->second.warm_up ? now + settings->second.recover + settings->second.warm_up : 0;
+	}
 }
 
 // First the members that take more than before; when the tables are written, those
@@ -123,6 +141,9 @@ void Reconciler::write_members(bool final_states)
 		} else if (there.state != HF_MEMBER_ABSENT) {
 			value.next_hop = there.next_hop;
 			value.route_generation = there.route_generation;
+			value.recovered = there.recovered;
+			value.warm = there.warm;
+			note_return(id, there, value);
 			if (!final_states && there.state < value.state)
 				value.state = there.state;
 		}
@@ -164,14 +185,18 @@ Result<void> Reconciler::plan_tables()
 
 		slots_.occupy(pool.rotation.offset, pool.rotation.size);
 		slots_.occupy(pool.maglev.offset, pool.maglev.size);
+		slots_.occupy(pool.once.offset, pool.once.size);
+		slots_.occupy(pool.backups.offset, pool.backups.size);
 	}
 	for (const auto &[id, wanted] : image_.pools) {
 		hf_pool *live = maps_.pools.live(id);
 
-		if (auto planned = plan_table(&live->maglev, wanted.maglev); !planned)
-			return planned;
-		if (auto planned = plan_table(&live->rotation, wanted.rotation); !planned)
-			return planned;
+		for (const auto &[header, table] :
+		     {std::pair(&live->maglev, &wanted.maglev), {&live->rotation, &wanted.rotation},
+		      {&live->once, &wanted.once}, {&live->backups, &wanted.backups}}) {
+			if (auto planned = plan_table(header, *table); !planned)
+				return planned;
+		}
 	}
 	return {};
 }
