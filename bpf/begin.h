@@ -6,6 +6,13 @@
 #pragma once
 
 #include "embryo.h"
+#include "forward/source.h"
+
+/* Is the entry of replies one of this packet's flow, of which one end is translated? */
+static __always_inline bool connection_is_from(const struct hf_connection *reply, const struct packet *packet)
+{
+	return !connection_has_other_end(reply) && connection_restores(reply, &packet->flow, false);
+}
 
 /*
  * May this connection have the tuple between member and client? Not while it
@@ -18,11 +25,11 @@ static __noinline bool connection_claim_tuple(const struct hf_flow_key *key, con
 	const struct hf_connection *other = bpf_map_lookup_elem(&connections, key);
 
 	if (embryo && embryo_alive(embryo, now) && embryo->connection.state != HF_CONNECTION_CLOSED &&
-	    !connection_pairs(&embryo->connection, &packet->flow, false))
+	    !connection_is_from(&embryo->connection, packet))
 		return false;
 	if (!other)
 		return true;
-	if (!connection_pairs(other, &packet->flow, false) && other->state != HF_CONNECTION_CLOSED &&
+	if (!connection_is_from(other, packet) && other->state != HF_CONNECTION_CLOSED &&
 	    !connection_expired(other, now))
 		return false;
 	connection_remove(key, other);
@@ -59,6 +66,7 @@ static __noinline bool connection_member_speaks(const struct packet *packet, str
 	connection->address_checksum = csum_difference_address(packet->flow.source, service->address);
 	connection->member = service->member;
 	connection->virtual_server = service->virtual_server;
+	connection->forwarding = HF_FORWARDING_DNAT;
 	connection->flags = HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM;
 	return true;
 }
@@ -117,8 +125,11 @@ static __noinline int connection_place(const struct packet *packet, struct decis
 static __always_inline void connection_make(struct hf_connection *connection, const struct packet *packet,
 					    const struct decision *decision, const struct hf_member *member, __u32 now)
 {
+	const struct hf_virtual_server *settings = service_settings(decision->virtual_server);
+
 	__builtin_memcpy(connection->address, member->address, 16);
 	connection->port = member->port ?: packet->flow.destination_port;
+	connection->forwarding = settings ? settings->forwarding : HF_FORWARDING_DNAT;
 	connection->address_checksum = csum_difference_address(packet->flow.destination, member->address);
 	connection->member = decision->member;
 	connection->created = now;
@@ -136,9 +147,14 @@ static __noinline int connection_claim(const struct packet *packet, struct hf_co
 	const struct hf_member *member = member_get(connection->member);
 	struct hf_flow_key key;
 
-	connection_partner_key(&key, &packet->flow, connection);
-	if (!connection_claim_tuple(&key, packet, connection->created))
-		return drop(HF_REASON_tuple_in_use);
+	/* Of sources of ours, one is taken that is free. */
+	if (!connection_has_other_end(connection)) {
+		connection_partner_key(&key, &packet->flow, connection);
+		if (!connection_claim_tuple(&key, packet, connection->created))
+			return drop(HF_REASON_tuple_in_use);
+	}
+	if (member && connection->forwarding == HF_FORWARDING_DIRECT && member->flags & HF_MEMBER_ROUTED)
+		return drop(HF_REASON_not_on_link);
 	if (!member || !member_take_place(member, connection->member, beyond))
 		return drop(HF_REASON_member_full);
 	if (unlikely(member->rate_limit | member->warm) && !member_take_turn(connection->member, beyond)) {
@@ -158,10 +174,13 @@ static __noinline int connection_conceive(const struct packet *packet, const str
 					  __u32 now)
 {
 	const struct hf_member *member = member_get(decision->member);
-	struct hf_embryonic_connection embryo = {};
+	struct hf_embryonic_connection *embryo;
+	struct task *task = task_get();
 	struct hf_flow_key key;
 	int verdict;
 
+	if (!task)
+		return drop(HF_REASON_state_missing);
 	if (!member)
 		return drop(HF_REASON_no_usable_member);
 	if (old)
@@ -170,14 +189,22 @@ static __noinline int connection_conceive(const struct packet *packet, const str
 	verdict = connection_claim(packet, connection, decision->beyond);
 	if (verdict != CONTINUE)
 		return verdict;
-	connection_partner_key(&key, &packet->flow, connection);
-	embryo.connection = *connection;
-	if (packet_opens(packet) && packet->payload_length)
-		embryo.flags = HF_EMBRYO_SYN_DATA;
-	if (bpf_map_update_elem(&embryonic_connections, &packet->flow, &embryo, BPF_ANY))
-		return drop(HF_REASON_table_full);
-	connection_partner(&embryo.connection, packet, connection);
-	if (bpf_map_update_elem(&embryonic_connections, &key, &embryo, BPF_ANY))
+	embryo = &task->embryo;
+	__builtin_memset(embryo, 0, sizeof(*embryo));
+	if (connection_has_other_end(connection)) {
+		verdict = source_take_for(&packet->flow, connection, false);
+		if (verdict != CONTINUE)
+			return verdict;
+		embryo->other_end = task->own_end;
+	} else {
+		connection_partner_key(&key, &packet->flow, connection);
+		connection_partner(&embryo->connection, &packet->flow, connection);
+		if (bpf_map_update_elem(&embryonic_connections, &key, embryo, BPF_ANY))
+			return drop(HF_REASON_table_full);
+	}
+	embryo->connection = *connection;
+	embryo->flags = packet_opens(packet) && packet->payload_length ? HF_EMBRYO_SYN_DATA : 0;
+	if (bpf_map_update_elem(&embryonic_connections, &packet->flow, embryo, BPF_ANY))
 		return drop(HF_REASON_table_full);
 	return CONTINUE;
 }

@@ -11,10 +11,60 @@
 #include "nexthop.h"
 #include "splice/splice.h"
 
+static __always_inline void flow_turn(struct hf_flow_key *to, const struct hf_flow_key *flow)
+{
+	__builtin_memcpy(to->source, flow->destination, 16);
+	__builtin_memcpy(to->destination, flow->source, 16);
+	to->source_port = flow->destination_port;
+	to->destination_port = flow->source_port;
+}
+
+/*
+ * Likewise, in the other modes. With `direct` no packet of the other direction is ever
+ * seen: its entry is there for what concerns both, and is marked with the member.
+ * Global: verified once.
+ */
+__noinline int connection_partner_key_of_mode(struct hf_flow_key *partner, const struct hf_flow_key *flow,
+					      const struct hf_connection *connection)
+{
+	const struct hf_other_end *end;
+	struct hf_flow_key key;
+	bool reply;
+
+	if (!partner || !flow || !connection)
+		return 0;
+	reply = connection->flags & HF_CONNECTION_REPLY;
+	*partner = *flow;
+	if (connection->forwarding == HF_FORWARDING_DIRECT) {
+		flow_turn(partner, flow);
+		flow_mark_member(partner, reply ? 0 : connection->member);
+		return 0;
+	}
+	end = other_end_find(&key, flow, connection);
+	if (!end) {
+		__builtin_memset(partner, 0, sizeof(*partner)); /* nobody's */
+	} else if (reply) {
+		__builtin_memcpy(partner->source, end->address, 16);
+		__builtin_memcpy(partner->destination, connection->address, 16);
+		partner->source_port = end->port;
+		partner->destination_port = connection->port;
+	} else {
+		__builtin_memcpy(partner->source, connection->address, 16);
+		__builtin_memcpy(partner->destination, end->address, 16);
+		partner->source_port = connection->port;
+		partner->destination_port = end->port;
+	}
+	return 0;
+}
+
 /* The key of the other direction of the same connection. */
 static __always_inline void connection_partner_key(struct hf_flow_key *partner, const struct hf_flow_key *flow,
 						   const struct hf_connection *connection)
 {
+	if (unlikely(connection->forwarding > HF_FORWARDING_DNAT)) {
+		connection_partner_key_of_mode(partner, flow, connection);
+		return;
+	}
 	*partner = *flow;
 	if (connection->flags & HF_CONNECTION_REPLY) {
 		__builtin_memcpy(partner->source, flow->destination, 16);
@@ -36,15 +86,37 @@ static __always_inline bool address_equal(const __u8 *left, const __u8 *right)
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
 }
 
+/* Global: verified once. */
+__noinline int connection_pairs_at_both_ends(const struct hf_flow_key *partner_key, const struct hf_connection *partner,
+					     const struct hf_flow_key *flow, bool reply)
+{
+	const struct hf_other_end *end;
+	struct hf_flow_key key;
+
+	if (!partner_key || !partner || !flow)
+		return false;
+	end = other_end_find(&key, partner_key, partner);
+	return end && address_equal(end->address, reply ? flow->destination : flow->source) &&
+	       end->port == (reply ? flow->destination_port : flow->source_port);
+}
+
+/* Does the entry put in the address and port that the flow has? */
+static __always_inline bool connection_restores(const struct hf_connection *partner, const struct hf_flow_key *flow,
+						bool reply)
+{
+	return address_equal(partner->address, reply ? flow->source : flow->destination) &&
+	       partner->port == (reply ? flow->source_port : flow->destination_port);
+}
+
 /*
  * Does `partner` translate back to this flow? The entry under the partner's key
  * may be another connection's by now.
  */
-static __always_inline bool connection_pairs(const struct hf_connection *partner, const struct hf_flow_key *flow,
-					     bool reply)
+static __always_inline bool connection_pairs(const struct hf_flow_key *key, const struct hf_connection *partner,
+					     const struct hf_flow_key *flow, bool reply)
 {
-	return address_equal(partner->address, reply ? flow->source : flow->destination) &&
-	       partner->port == (reply ? flow->source_port : flow->destination_port);
+	return connection_restores(partner, flow, reply) &&
+	       (likely(!connection_has_other_end(partner)) || connection_pairs_at_both_ends(key, partner, flow, reply));
 }
 
 /*
@@ -90,11 +162,15 @@ static __noinline void connection_remove(const struct hf_flow_key *flow, const s
 	partner = bpf_map_lookup_elem(&connections, &key);
 	if (connection_holds_place(connection))
 		member_give_place_back(connection->member);
-	if (partner && connection_pairs(partner, flow, reply)) {
+	if (partner && connection_pairs(&key, partner, flow, reply)) {
 		if (connection_holds_place(partner))
 			member_give_place_back(partner->member);
+		if (connection_has_other_end(partner))
+			other_end_forget(&key, partner);
 		bpf_map_delete_elem(&connections, &key);
 	}
+	if (connection_has_other_end(connection))
+		other_end_forget(flow, connection);
 	bpf_map_delete_elem(&connections, flow);
 }
 
@@ -110,7 +186,7 @@ static __always_inline void connection_end(const struct hf_flow_key *flow, const
 }
 
 /* The entry of the other direction, its next hop not known yet. */
-static __always_inline void connection_partner(struct hf_connection *partner, const struct packet *packet,
+static __always_inline void connection_partner(struct hf_connection *partner, const struct hf_flow_key *flow,
 					       const struct hf_connection *connection)
 {
 	bool reply = connection->flags & HF_CONNECTION_REPLY;
@@ -119,8 +195,8 @@ static __always_inline void connection_partner(struct hf_connection *partner, co
 	partner->flags ^= HF_CONNECTION_REPLY;
 	partner->address_checksum = ~connection->address_checksum;
 	partner->next_hop = 0;
-	__builtin_memcpy(partner->address, reply ? packet->flow.source : packet->flow.destination, 16);
-	partner->port = reply ? packet->flow.source_port : packet->flow.destination_port;
+	__builtin_memcpy(partner->address, reply ? flow->source : flow->destination, 16);
+	partner->port = reply ? flow->source_port : flow->destination_port;
 }
 
 #define CONNECTION_BOTH_FINS (HF_CONNECTION_CLIENT_FIN | HF_CONNECTION_MEMBER_FIN)
@@ -148,7 +224,11 @@ __noinline __u32 connection_timeout(__u32 virtual_server, __u32 state, __u32 fla
 		return HF_HALF_CLOSED_TIMEOUT;
 	case HF_CONNECTION_CLOSED:
 		/* A RST may be forged: its connection gets some time to show that it lives. */
-		return finished ? HF_CLOSED_TIMEOUT : HF_HALF_CLOSED_TIMEOUT;
+		if (!finished)
+			return HF_HALF_CLOSED_TIMEOUT;
+		settings = service_settings(virtual_server);
+		return settings && settings->forwarding >= HF_FORWARDING_FULLNAT ? HF_CLOSED_SOURCE_TIMEOUT
+										 : HF_CLOSED_TIMEOUT;
 	default:
 		settings = service_settings(virtual_server);
 		return settings ? settings->idle_timeout : 0;
@@ -222,6 +302,28 @@ static __always_inline bool connection_query(struct session_query *query, const 
 					reply ? packet->flow.destination : packet->flow.source, packet->ipv4);
 }
 
+/* What the other direction puts in at its other end: it is known from this one's flow. 0 if it is there. */
+static __always_inline int connection_record_partners_end(const struct hf_flow_key *flow,
+							  const struct hf_connection *connection,
+							  const struct hf_flow_key *key)
+{
+	if (connection->flags & HF_CONNECTION_REPLY)
+		return other_end_record(key, connection->member, flow->destination, flow->destination_port);
+	return other_end_record(key, 0, flow->source, flow->source_port);
+}
+
+/*
+ * A SYN on a connection that is over. With `direct` that is known only of the client's
+ * side.
+ */
+static __always_inline bool connection_begins_anew(const struct packet *packet, const struct hf_connection *connection)
+{
+	bool over = connection->state == HF_CONNECTION_CLOSED ||
+		    (connection->forwarding == HF_FORWARDING_DIRECT && connection->flags & HF_CONNECTION_CLIENT_FIN);
+
+	return over && packet_opens(packet) && !(connection->flags & HF_CONNECTION_SPLICED);
+}
+
 /* The connection's member is down. What the member still says is answered with a RST. */
 static __noinline void connection_reset(const struct hf_flow_key *flow, const struct hf_connection *connection,
 					__u32 now)
@@ -241,18 +343,33 @@ static __noinline void connection_reset(const struct hf_flow_key *flow, const st
 enum connection_fate {
 	CONNECTION_GOES_ON,
 	CONNECTION_OVER,  /* the packet is to be decided anew */
-	CONNECTION_RESET, /* its sender is to be told */
+	CONNECTION_RESET, /* it is to be reset, and its sender told */
 };
+
+/* The entry of the other direction is made again. */
+static __noinline void connection_heal(const struct hf_flow_key *flow, const struct hf_connection *connection,
+				       const struct hf_flow_key *key)
+{
+	struct hf_connection made;
+
+	connection_partner(&made, flow, connection);
+	if (bpf_map_update_elem(&connections, key, &made, BPF_NOEXIST))
+		return;
+	if (connection_has_other_end(connection))
+		connection_record_partners_end(flow, connection, key);
+	reason_count(HF_REASON_connection_healed);
+}
 
 /*
  * The rare work of an established connection: the first packet of each second,
  * and segments that change the state.
  */
-static __noinline enum connection_fate connection_track(const struct packet *packet, struct hf_connection *connection, __u32 now)
+static __noinline enum connection_fate connection_track(const struct packet *packet, struct hf_connection *connection,
+							__u32 now)
 {
 	bool reply = connection->flags & HF_CONNECTION_REPLY;
-	struct hf_connection *partner, made;
 	const struct hf_member *member;
+	struct hf_connection *partner;
 	struct session_query query;
 	struct hf_flow_key key;
 	__u8 before;
@@ -267,15 +384,12 @@ static __noinline enum connection_fate connection_track(const struct packet *pac
 	}
 	member = member_get(connection->member);
 	if (member && member_resets(member) && connection->state != HF_CONNECTION_CLOSED) {
-		if (packet->flow.protocol == IPPROTO_TCP) {
-			connection_reset(&packet->flow, connection, now);
+		if (packet->flow.protocol == IPPROTO_TCP)
 			return CONNECTION_RESET;
-		}
 		connection_remove(&packet->flow, connection);
 		return CONNECTION_OVER;
 	}
-	if (connection->state == HF_CONNECTION_CLOSED && !reply && packet_opens(packet) &&
-	    !(connection->flags & HF_CONNECTION_SPLICED)) {
+	if (connection_begins_anew(packet, connection) && !reply) {
 		connection_remove(&packet->flow, connection);
 		return CONNECTION_OVER;
 	}
@@ -287,7 +401,7 @@ static __noinline enum connection_fate connection_track(const struct packet *pac
 	connection->last_seen = now;
 	connection_partner_key(&key, &packet->flow, connection);
 	partner = bpf_map_lookup_elem(&connections, &key);
-	if (partner && connection_pairs(partner, &packet->flow, reply)) {
+	if (partner && connection_pairs(&key, partner, &packet->flow, reply)) {
 		partner->last_seen = now;
 		partner->flags |= connection->flags & CONNECTION_BOTH_FINS;
 		connection->flags |= partner->flags & CONNECTION_BOTH_FINS;
@@ -299,9 +413,7 @@ static __noinline enum connection_fate connection_track(const struct packet *pac
 			(partner->flags & ~HF_CONNECTION_COUNTED) | (connection->flags & HF_CONNECTION_COUNTED);
 		partner->state = connection->state;
 	} else if (!partner && connection->state != HF_CONNECTION_CLOSED) {
-		connection_partner(&made, packet, connection);
-		if (!bpf_map_update_elem(&connections, &key, &made, BPF_NOEXIST))
-			reason_count(HF_REASON_connection_healed);
+		connection_heal(&packet->flow, connection, &key);
 	}
 	if (connection_query(&query, packet, connection, now))
 		session_touch(&query);
@@ -314,16 +426,23 @@ static __noinline enum connection_fate connection_track(const struct packet *pac
 static __noinline int connection_establish(const struct packet *packet, struct hf_connection *connection, __u32 now)
 {
 	struct hf_connection partner;
+	struct hf_other_end end;
 	struct hf_flow_key key;
 
 	if (connection_orphaned(connection))
+		return -1;
+	if (connection_has_other_end(connection) &&
+	    (!other_end_get(&packet->flow, connection, &end) ||
+	     other_end_record(&packet->flow, other_end_mark(connection), end.address, end.port)))
 		return -1;
 	connection->state = connection_state(connection);
 	connection->flags &=
 		CONNECTION_BOTH_FINS | HF_CONNECTION_REPLY | HF_CONNECTION_PER_DATAGRAM | HF_CONNECTION_COUNTED;
 	connection->created = connection->last_seen = now;
 	connection_partner_key(&key, &packet->flow, connection);
-	connection_partner(&partner, packet, connection);
+	connection_partner(&partner, &packet->flow, connection);
+	if (connection_has_other_end(connection) && connection_record_partners_end(&packet->flow, connection, &key))
+		return -1;
 	if (bpf_map_update_elem(&connections, &packet->flow, connection, BPF_ANY))
 		return -1;
 	if (bpf_map_update_elem(&connections, &key, &partner, BPF_ANY)) {

@@ -165,7 +165,8 @@ static __always_inline __u32 datagram_choose(struct task *task, struct message *
 	if (keyless) {
 		decision->member = datagram_propose(packet, &query, 0);
 		member = member_get(decision->member);
-		if (member && member_is_full(member, decision->member) && !message_is_bound(packet, member, now)) {
+		if (member && member_is_full(member, decision->member) &&
+		    !message_is_bound(packet, member, decision->member, task->virtual_server, now)) {
 			session_withdraw(&query.session, decision->member);
 			decision->member = 0;
 		}
@@ -221,7 +222,7 @@ static __always_inline bool datagram_is_bound(const struct task *task, const str
 		return true;
 	connection_partner_key(&key, &packet->flow, connection);
 	reply = bpf_map_lookup_elem(&connections, &key);
-	if (!reply || !connection_pairs(reply, &packet->flow, false) || connection_expired(reply, now))
+	if (!reply || !connection_pairs(&key, reply, &packet->flow, false) || connection_expired(reply, now))
 		return false;
 	if (reply->last_seen != now)
 		reply->last_seen = now;
@@ -233,19 +234,40 @@ static __always_inline bool datagram_is_bound(const struct task *task, const str
 	return true;
 }
 
+/* A source of ours for a socket's datagrams to one member; the entry of the replies is made with it. */
+static __noinline int datagram_take_source(struct task *task, struct hf_connection *connection, bool proved)
+{
+	const struct hf_flow_key *flow = &task->packet.flow;
+	int verdict = source_take_for(flow, connection, proved);
+	struct hf_flow_key key;
+
+	if (verdict != CONTINUE)
+		return verdict;
+	if (proved)
+		return other_end_record(flow, connection->member, task->own_end.address, task->own_end.port)
+			       ? drop(HF_REASON_table_full)
+			       : CONTINUE;
+	__builtin_memset(&task->embryo, 0, sizeof(task->embryo));
+	task->embryo.connection = *connection;
+	task->embryo.other_end = task->own_end;
+	other_end_key(&key, flow, connection->member);
+	return bpf_map_update_elem(&embryonic_connections, &key, &task->embryo, BPF_ANY) ? drop(HF_REASON_table_full)
+											 : CONTINUE;
+}
+
 /* Makes the socket's connection with the chosen member. CONTINUE: it is there. */
 static __noinline int datagram_bind(struct task *task, const struct message *message, struct hf_connection *connection,
 				    const struct decision *decision, __u32 now)
 {
 	const struct packet *packet = &task->packet;
-	struct hf_embryonic_connection *embryo, fresh = {};
+	struct hf_embryonic_connection *embryo;
 	bool proved = task->bound;
 	struct hf_flow_key key;
 	int verdict;
 
 	connection_partner_key(&key, &packet->flow, connection);
 	embryo = bpf_map_lookup_elem(&embryonic_connections, &key);
-	if (embryo && embryo_alive(embryo, now) && connection_pairs(&embryo->connection, &packet->flow, false)) {
+	if (embryo && embryo_alive(embryo, now) && connection_pairs(&key, &embryo->connection, &packet->flow, false)) {
 		embryo->connection.last_seen = now;
 		datagram_note_keys(&key, &message->keys);
 		if (!proved && embryo->connection.created == now)
@@ -257,18 +279,25 @@ static __noinline int datagram_bind(struct task *task, const struct message *mes
 			embryo_remove(&key, embryo);
 		embryo = NULL; /* it is not this connection's: its keys prove nothing */
 		verdict = connection_claim(packet, connection, decision->beyond);
+		if (verdict == CONTINUE && connection_has_other_end(connection))
+			verdict = datagram_take_source(task, connection, proved);
 		if (verdict != CONTINUE)
 			return verdict;
+		connection_partner_key(&key, &packet->flow, connection);
 	}
 	if (proved) {
 		task->newly_proved = embryo;
 		if (!connection_establish(packet, connection, now))
 			return CONTINUE;
 	} else {
-		connection_partner(&fresh.connection, packet, connection);
+		embryo = &task->embryo;
+		__builtin_memset(embryo, 0, sizeof(*embryo));
+		connection_partner(&embryo->connection, &packet->flow, connection);
+		__builtin_memcpy(embryo->other_end.address, packet->flow.source, 16);
+		embryo->other_end.port = packet->flow.source_port;
 		bpf_map_delete_elem(&embryonic_keys, &key);
 		datagram_note_keys(&key, &message->keys);
-		if (!bpf_map_update_elem(&embryonic_connections, &key, &fresh, BPF_ANY))
+		if (!bpf_map_update_elem(&embryonic_connections, &key, embryo, BPF_ANY))
 			return CONTINUE;
 	}
 	return drop(HF_REASON_table_full);

@@ -229,8 +229,10 @@ static __always_inline int datapath_continue(hook_context *context, const struct
 		return *next ? HAND_OVER : CONTINUE; /* the rule is another one by now */
 	}
 	fate = connection_track(packet, connection, now);
-	if (fate == CONNECTION_RESET)
+	if (fate == CONNECTION_RESET) {
+		connection_reset(&packet->flow, connection, now);
 		return reject(context, packet, HF_REASON_member_down);
+	}
 	if (fate == CONNECTION_OVER) {
 		*found = NULL;
 		return CONTINUE;

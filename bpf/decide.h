@@ -10,7 +10,8 @@
 #include "session.h"
 
 /* Whom the balancing method gives a client; `by_turn` whatever the method is. Global: verified once. */
-__noinline __u32 select_by_method(const struct hf_virtual_server *settings, const struct hf_flow_key *flow, bool by_turn)
+__noinline __u32 select_by_method(const struct hf_virtual_server *settings, const struct hf_flow_key *flow,
+				  bool by_turn)
 {
 	__u32 pool;
 

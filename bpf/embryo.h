@@ -98,6 +98,7 @@ static __noinline int connection_nurse(hook_context *context, const struct packe
 				       __u32 now)
 {
 	bool reply = embryo->connection.flags & HF_CONNECTION_REPLY, proved = false;
+	bool direct = embryo->connection.forwarding == HF_FORWARDING_DIRECT;
 	struct tcphdr *tcp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
 	__u8 flags = packet->tcp_flags;
 
@@ -108,7 +109,10 @@ static __noinline int connection_nurse(hook_context *context, const struct packe
 	} else if (packet->flow.protocol == IPPROTO_UDP) {
 		proved = reply || now != embryo->connection.created;
 	} else if (embryo->connection.state == HF_CONNECTION_UNCONFIRMED) {
-		proved = reply && !(flags & TCP_SYN);
+		proved = (reply || (direct && now != embryo->connection.created)) && !(flags & TCP_SYN);
+	} else if (direct) {
+		/* What the member says is not seen: who goes on has heard it. */
+		proved = !(flags & TCP_SYN) && flags & TCP_ACK;
 	} else if (embryo->connection.state == HF_CONNECTION_SYN) {
 		if ((void *)(tcp + 1) > packet_end(context))
 			return drop(HF_REASON_malformed);

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "clock.h"
-#include "parse.h"
+#include "other_end.h"
 
 static __always_inline void fragment_key(struct hf_fragment_key *key, const struct packet *packet)
 {
@@ -25,9 +25,35 @@ static __noinline void fragment_remember(const struct packet *packet, const stru
 	struct hf_fragment fragment = {.connection = *connection, .seen = clock_now()};
 	struct hf_fragment_key key;
 
+	if (connection_has_other_end(connection))
+		other_end_get(&packet->flow, connection, &fragment.other_end);
 	fragment_key(&key, packet);
 	if (bpf_map_update_elem(&fragments, &key, &fragment, BPF_ANY))
 		reason_count(HF_REASON_table_full);
+}
+
+/* The other end of a member's packet, also of a later fragment, which has no ports. NULL: there is none. */
+static __noinline const struct hf_other_end *fragment_other_end(const struct packet *packet)
+{
+	const struct hf_embryonic_connection *embryo;
+	const struct hf_fragment *fragment;
+	const struct hf_other_end *found;
+	struct hf_fragment_key key;
+
+	if (unlikely(packet_is_later_fragment(packet))) {
+		fragment_key(&key, packet);
+		fragment = bpf_map_lookup_elem(&fragments, &key);
+		if (!fragment)
+			return NULL;
+		return &fragment->other_end;
+	}
+	found = bpf_map_lookup_elem(&other_ends, &packet->flow);
+	if (found)
+		return found;
+	embryo = bpf_map_lookup_elem(&embryonic_connections, &packet->flow);
+	if (!embryo)
+		return NULL;
+	return &embryo->other_end;
 }
 
 /* CONTINUE: a later fragment is to be translated with `connection`. */

@@ -209,6 +209,22 @@ static long sweep_embryonic_connection(void *map, const struct hf_flow_key *key,
 	return 0;
 }
 
+/* The other end of a connection that is gone, or of one that has left this member. */
+static long sweep_other_end(void *map, const struct hf_flow_key *marked, struct hf_other_end *end,
+			    struct sweep_walk *walk)
+{
+	__u32 member = marked->pad[0] | marked->pad[1] << 8 | marked->pad[2] << 16;
+	const struct hf_connection *connection;
+	struct hf_flow_key key = *marked;
+
+	flow_mark_member(&key, 0);
+	connection = bpf_map_lookup_elem(&connections, &key);
+	if (!connection ||
+	    (member && connection->member != member && !(connection->flags & HF_CONNECTION_PER_DATAGRAM)))
+		bpf_map_delete_elem(map, marked);
+	return 0;
+}
+
 /* A head that does not end is not waited for, and not kept. */
 static __always_inline void sweep_unfinished_head(struct hf_splice *splice, __u32 now)
 {
@@ -315,6 +331,7 @@ int sweep_connections(struct hf_sweep *order)
 	sweep_begin(&walk, order);
 	bpf_for_each_map_elem(&embryonic_connections, sweep_embryonic_connection, &walk, 0);
 	bpf_for_each_map_elem(&connections, sweep_connection, &walk, 0);
+	bpf_for_each_map_elem(&other_ends, sweep_other_end, &walk, 0);
 	bpf_for_each_map_elem(&splices, sweep_splice, &walk, 0);
 	bpf_for_each_map_elem(&early_data, sweep_early_data, &walk, 0);
 	bpf_for_each_map_elem(&edits, sweep_edits, &walk, 0);

@@ -75,6 +75,14 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
+	__type(value, struct hf_source_address);
+	__uint(max_entries, HF_SOURCE_ADDRESSES);
+} source_addresses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
 	__type(value, struct hf_address_filter);
 	__uint(max_entries, 1);
 } addresses SEC(".maps");
@@ -155,6 +163,15 @@ struct {
 	__type(value, struct hf_connection);
 	__uint(max_entries, 2000000);
 } connections SEC(".maps");
+
+/* Not preallocated: most installations need few. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct hf_flow_key);
+	__type(value, struct hf_other_end);
+	__uint(max_entries, 2000000);
+} other_ends SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

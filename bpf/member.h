@@ -60,8 +60,8 @@ static __always_inline bool member_accepts_clients(__u32 id, __u32 pool)
 	return member && member->pool == pool && member->state == HF_MEMBER_UP;
 }
 
-/* And is there a place for one? */
-static __always_inline bool member_takes_new(__u32 id, __u32 pool)
+/* And is there a place for one? Global: verified once. */
+__noinline int member_takes_new(__u32 id, __u32 pool)
 {
 	const struct hf_member *member = member_get(id);
 

@@ -9,16 +9,19 @@
 #include "persist/parser.h"
 
 /* Does this socket already have one of the member's places? */
-static __noinline bool message_is_bound(const struct packet *packet, const struct hf_member *member, __u32 now)
+static __noinline bool message_is_bound(const struct packet *packet, const struct hf_member *member, __u32 id,
+					__u32 virtual_server, __u32 now)
 {
+	const struct hf_virtual_server *settings = service_settings(virtual_server);
+	struct hf_connection forward = {.member = id, .flags = HF_CONNECTION_PER_DATAGRAM};
 	const struct hf_embryonic_connection *embryo;
 	const struct hf_connection *connection;
-	struct hf_flow_key reply = packet->flow;
+	struct hf_flow_key reply;
 
-	__builtin_memcpy(reply.source, member->address, 16);
-	__builtin_memcpy(reply.destination, packet->flow.source, 16);
-	reply.source_port = member->port ?: packet->flow.destination_port;
-	reply.destination_port = packet->flow.source_port;
+	__builtin_memcpy(forward.address, member->address, 16);
+	forward.port = member->port ?: packet->flow.destination_port;
+	forward.forwarding = settings ? settings->forwarding : 0;
+	connection_partner_key(&reply, &packet->flow, &forward);
 	connection = bpf_map_lookup_elem(&connections, &reply);
 	if (connection)
 		return !connection_expired(connection, now);
@@ -52,7 +55,7 @@ static __always_inline __u32 message_find(struct message_query *query, const str
 			continue;
 		member = member_get(found);
 		if (query->unlimited || !member || !member_is_full(member, found) ||
-		    message_is_bound(packet, member, query->session.now)) {
+		    message_is_bound(packet, member, found, query->virtual_server, query->session.now)) {
 			query->settled = i + 1;
 			return found;
 		}
@@ -66,7 +69,7 @@ static __always_inline __u32 message_find(struct message_query *query, const str
 			continue;
 		member = member_get(found);
 		if (query->unlimited || !member || !member_is_full(member, found) ||
-		    message_is_bound(packet, member, query->session.now))
+		    message_is_bound(packet, member, found, query->virtual_server, query->session.now))
 			return found;
 		session_withdraw(&query->session, found);
 	}

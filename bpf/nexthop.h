@@ -8,7 +8,7 @@
 #pragma once
 
 #include "clock.h"
-#include "parse.h"
+#include "fragment.h"
 
 #ifndef AF_INET
 #define AF_INET 2
@@ -50,8 +50,16 @@ static __noinline int next_hop_ask(hook_context *context, const struct packet *p
 	const __u8 *destination = reply ? packet->flow.destination : connection->address;
 	struct bpf_fib_lookup fib = {.ifindex = packet_interface(context)};
 	struct hf_next_hop_key key = {};
+	const struct hf_other_end *client;
 	const __u32 *index;
 	int result;
+
+	if (unlikely(reply && connection_has_other_end(connection))) {
+		client = fragment_other_end(packet);
+		if (!client)
+			return HF_REASON_state_missing;
+		destination = client->address;
+	}
 
 	if (packet->ipv4) {
 		fib.family = AF_INET;

@@ -241,6 +241,14 @@ static __always_inline void flow_set_ports(struct hf_flow_key *flow, const void 
 	*(__u64 *)&flow->source_port = *(const __u32 *)transport | (__u64)protocol << 32;
 }
 
+/* The key of what a flow has for one member. On a wire no flow is so marked. */
+static __always_inline void flow_mark_member(struct hf_flow_key *key, __u32 member)
+{
+	key->pad[0] = member;
+	key->pad[1] = member >> 8;
+	key->pad[2] = member >> 16;
+}
+
 static __always_inline bool parse_ports(hook_context *context, struct packet *packet, __u8 protocol)
 {
 	__u32 payload_end = packet->network + packet->network_length;

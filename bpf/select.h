@@ -43,10 +43,9 @@ static __always_inline __u32 select_from(struct hf_selection_table table, __u32 
 }
 
 /* Where nobody else is usable. */
-__noinline __u32 select_backup(__u32 pool_id, __u32 place)
+static __always_inline __u32 select_backup(const struct hf_pool *pool, __u32 pool_id, __u32 place)
 {
-	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
-	__u32 member = pool ? select_from(selection_table(&pool->backups), place, pool_id) : 0;
+	__u32 member = select_from(selection_table(&pool->backups), place, pool_id);
 
 	if (member)
 		reason_count(HF_REASON_backup_chosen);
@@ -69,7 +68,7 @@ __noinline __u32 select_by_turn(__u32 pool_id)
 		if (member_takes_new(member, pool_id))
 			return member;
 	}
-	return select_backup(pool_id, __sync_fetch_and_add(turn, 1));
+	return select_backup(pool, pool_id, __sync_fetch_and_add(turn, 1));
 }
 
 __noinline __u32 select_at_random(__u32 pool_id)
@@ -80,7 +79,7 @@ __noinline __u32 select_at_random(__u32 pool_id)
 	if (!pool)
 		return 0;
 	member = select_from(selection_table(&pool->rotation), place, pool_id);
-	return member ?: select_backup(pool_id, place);
+	return member ?: select_backup(pool, pool_id, place);
 }
 
 struct select_least {
@@ -123,7 +122,7 @@ __noinline __u32 select_by_connections(__u32 pool_id)
 	least.start = __sync_fetch_and_add(turn, 1);
 	if (least.table.size)
 		bpf_loop(least.table.size, select_compare, &least, 0);
-	return least.member ?: select_backup(pool_id, least.start);
+	return least.member ?: select_backup(pool, pool_id, least.start);
 }
 
 /*
@@ -141,7 +140,7 @@ __noinline __u32 select_by_hash(__u32 pool_id, __u64 hash)
 		return 0;
 	table = selection_table(&pool->maglev);
 	if (!table.size)
-		return select_backup(pool_id, hash);
+		return select_backup(pool, pool_id, hash);
 	member = selection_slot(table, hash % table.size);
 	if (likely(member_takes_new(member, pool_id)))
 		return member;
@@ -157,5 +156,5 @@ __noinline __u32 select_by_hash(__u32 pool_id, __u64 hash)
 			return member;
 	}
 	member = select_from(selection_table(&pool->rotation), hash, pool_id);
-	return member ?: select_backup(pool_id, hash);
+	return member ?: select_backup(pool, pool_id, hash);
 }

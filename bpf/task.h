@@ -18,7 +18,10 @@ enum emit_source {
 };
 
 struct task {
-	struct hf_connection connection; /* that the packet will be translated with */
+	struct hf_connection connection;       /* that the packet will be translated with */
+	struct hf_other_end own_end;           /* of ours, that it has just been given */
+	struct hf_embryonic_connection embryo; /* that is being made */
+	struct hf_flow_key reply;              /* of a connection that is being made */
 	struct packet packet;
 	__u32 virtual_server;
 	__u32 stage; /* enum hf_stage: what follows */

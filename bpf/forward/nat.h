@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Translation (dnat): the destination's address and port on the way to the
- * member, the source's on the way back. Checksums are updated, never made anew
- * (RFC 1624), so that an error on the wire stays visible to the end hosts.
+ * Translation. dnat: the destination's address and port on the way to the member, the
+ * source's on the way back. fullnat: both. direct: none. Checksums are updated, never
+ * made anew (RFC 1624), so that an error on the wire stays visible to the end hosts.
  */
 #pragma once
 
-#include "../parse.h"
+#include "../fragment.h"
 
 /* False: the packet has spent its last hop. */
 static __always_inline bool nat_network_ipv4(hook_context *context, const struct packet *packet,
@@ -43,20 +43,99 @@ static __always_inline bool nat_network_ipv6(hook_context *context, const struct
 	return true;
 }
 
-static __always_inline int nat_translate(hook_context *context, const struct packet *packet,
-					 const struct hf_connection *connection)
+/* With `direct`, a router's work. */
+static __noinline int nat_count_hop(hook_context *context, const struct packet *packet)
 {
-	bool reply = connection->flags & HF_CONNECTION_REPLY;
+	struct ipv6hdr *ipv6 = packet_data(context) + (packet->network & NETWORK_OFFSET_MASK);
+	struct iphdr *ipv4 = (void *)ipv6;
+
+	if (packet->ipv4) {
+		if ((void *)(ipv4 + 1) > packet_end(context) || ipv4->ttl <= 1)
+			return drop(HF_REASON_hop_limit);
+		ipv4->ttl--;
+		ipv4->check = csum_update(ipv4->check, (__u16)~bpf_htons(0x0100));
+		return CONTINUE;
+	}
+	if ((void *)(ipv6 + 1) > packet_end(context) || ipv6->hop_limit <= 1)
+		return drop(HF_REASON_hop_limit);
+	ipv6->hop_limit--;
+	packet_note_change(context, (__u16)~bpf_htons(1));
+	return CONTINUE;
+}
+
+/* The other end's address: what nat_network_*() leaves. */
+static __always_inline bool nat_network_other_end(hook_context *context, const struct packet *packet,
+						  const struct hf_other_end *end, bool reply, __u16 difference)
+{
+	struct ipv6hdr *ipv6 = packet_data(context) + (packet->network & NETWORK_OFFSET_MASK);
+	struct iphdr *ipv4 = (void *)ipv6;
+
+	if (packet->ipv4) {
+		if ((void *)(ipv4 + 1) > packet_end(context))
+			return false;
+		if (reply)
+			ipv4->daddr = *(const __be32 *)(end->address + 12);
+		else
+			ipv4->saddr = *(const __be32 *)(end->address + 12);
+		ipv4->check = csum_update(ipv4->check, difference);
+		return true;
+	}
+	if ((void *)(ipv6 + 1) > packet_end(context))
+		return false;
+	if (reply)
+		__builtin_memcpy(&ipv6->daddr, end->address, 16);
+	else
+		__builtin_memcpy(&ipv6->saddr, end->address, 16);
+	packet_note_change(context, difference);
+	return true;
+}
+
+/* Its port, likewise. */
+static __always_inline int nat_transport_other_end(hook_context *context, const struct packet *packet,
+						   const struct hf_other_end *end, bool reply, __u16 difference)
+{
+	__be16 old = reply ? packet->flow.destination_port : packet->flow.source_port;
+	__u32 offset = packet->transport & TRANSPORT_OFFSET_MASK;
+	struct udphdr *udp = packet_data(context) + offset;
+	struct tcphdr *tcp = (void *)udp;
+
+	if ((void *)(udp + 1) > packet_end(context))
+		return drop(HF_REASON_malformed);
+	if (reply)
+		udp->dest = end->port;
+	else
+		udp->source = end->port;
+	if (packet->flow.protocol == IPPROTO_UDP) {
+		packet_update_l4_checksum(context, offset + offsetof(struct udphdr, check), &udp->check, difference,
+					  old, end->port, true);
+		return CONTINUE;
+	}
+	if ((void *)(tcp + 1) > packet_end(context))
+		return drop(HF_REASON_malformed);
+	packet_update_l4_checksum(context, offset + offsetof(struct tcphdr, check), &tcp->check, difference, old,
+				  end->port, false);
+	return CONTINUE;
+}
+
+/* The address of the connection's entry, and a hop. */
+static __always_inline int nat_network(hook_context *context, const struct packet *packet,
+				       const struct hf_connection *connection, bool reply)
+{
+	if (packet->ipv4 ? nat_network_ipv4(context, packet, connection, reply)
+			 : nat_network_ipv6(context, packet, connection, reply))
+		return CONTINUE;
+	return drop(HF_REASON_hop_limit);
+}
+
+/* The port of the connection's entry, and the checksum. */
+static __always_inline int nat_transport(hook_context *context, const struct packet *packet,
+					 const struct hf_connection *connection, bool reply)
+{
 	__be16 old_port = reply ? packet->flow.source_port : packet->flow.destination_port;
 	__u32 offset = packet->transport & TRANSPORT_OFFSET_MASK;
 	struct udphdr *udp;
 	struct tcphdr *tcp;
 
-	if (!(packet->ipv4 ? nat_network_ipv4(context, packet, connection, reply)
-			   : nat_network_ipv6(context, packet, connection, reply)))
-		return drop(HF_REASON_hop_limit);
-	if (unlikely(packet_is_later_fragment(packet)))
-		return CONTINUE; /* ports and checksum were in the first one */
 	udp = packet_data(context) + offset;
 	if ((void *)(udp + 1) > packet_end(context))
 		return drop(HF_REASON_malformed);
@@ -74,4 +153,50 @@ static __always_inline int nat_translate(hook_context *context, const struct pac
 	packet_update_l4_checksum(context, offset + offsetof(struct tcphdr, check), &tcp->check,
 				  connection->address_checksum, old_port, connection->port, false);
 	return CONTINUE;
+}
+
+static __noinline int nat_translate_both_ends(hook_context *context, const struct packet *packet,
+					      const struct hf_connection *connection)
+{
+	bool reply = connection->flags & HF_CONNECTION_REPLY;
+	const struct hf_other_end *end;
+	struct hf_flow_key key;
+	__u16 difference;
+	int verdict;
+
+	if (reply || packet_is_later_fragment(packet))
+		end = fragment_other_end(packet);
+	else
+		end = other_end_find(&key, &packet->flow, connection);
+	if (!end)
+		return drop(HF_REASON_state_missing);
+	difference = csum_difference_address(reply ? packet->flow.destination : packet->flow.source, end->address);
+	verdict = nat_network(context, packet, connection, reply);
+	if (verdict != CONTINUE)
+		return verdict;
+	if (!nat_network_other_end(context, packet, end, reply, difference))
+		return drop(HF_REASON_malformed);
+	if (packet_is_later_fragment(packet))
+		return CONTINUE;
+	verdict = nat_transport(context, packet, connection, reply);
+	if (verdict != CONTINUE)
+		return verdict;
+	return nat_transport_other_end(context, packet, end, reply, difference);
+}
+
+static __always_inline int nat_translate(hook_context *context, const struct packet *packet,
+					 const struct hf_connection *connection)
+{
+	bool reply = connection->flags & HF_CONNECTION_REPLY;
+	int verdict;
+
+	if (unlikely(connection->forwarding > HF_FORWARDING_DNAT))
+		return connection->forwarding == HF_FORWARDING_DIRECT
+			       ? nat_count_hop(context, packet)
+			       : nat_translate_both_ends(context, packet, connection);
+	verdict = nat_network(context, packet, connection, reply);
+	/* Of a later fragment, ports and checksum were in the first one. */
+	if (verdict != CONTINUE || unlikely(packet_is_later_fragment(packet)))
+		return verdict;
+	return nat_transport(context, packet, connection, reply);
 }

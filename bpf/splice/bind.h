@@ -52,10 +52,17 @@ static __noinline int bind_send(hook_context *context, struct packet *packet, st
 	return PACKET_TAKEN;
 }
 
-static __always_inline void bind_address(struct segment *segment, const struct hf_splice *splice,
-					 const struct hf_connection *connection)
+static __noinline void bind_address(struct segment *segment, const struct hf_splice *splice,
+				    const struct hf_connection *connection)
 {
+	struct hf_other_end end;
+
 	segment->flow = splice->client;
+	if (connection_has_other_end(connection)) {
+		other_end_get(&splice->client, connection, &end);
+		__builtin_memcpy(segment->flow.source, end.address, 16);
+		segment->flow.source_port = end.port;
+	}
 	__builtin_memcpy(segment->flow.destination, connection->address, 16);
 	segment->flow.destination_port = connection->port;
 	segment->ipv6_word = splice->flow_label;
@@ -265,6 +272,19 @@ static __noinline int bind_refuse_connecting(hook_context *context, struct task 
 	return bind_send(context, packet, &task->connection, false);
 }
 
+/* A source of ours towards the member; the entry of its replies is made with it. */
+static __noinline int bind_source(struct task *task, struct hf_connection *connection)
+{
+	const struct hf_flow_key *flow = &task->packet.flow;
+	int verdict = source_take_for(flow, connection, true);
+
+	if (verdict != CONTINUE ||
+	    !other_end_record(flow, connection->member, task->own_end.address, task->own_end.port))
+		return verdict;
+	member_give_place_back(connection->member);
+	return drop(HF_REASON_table_full);
+}
+
 /* The connection's entries get their member. CONTINUE: task->connection is the forward one. */
 static __noinline int bind_member(struct task *task, struct message *message, struct hf_splice *splice,
 				  const struct decision *decision, __u32 now)
@@ -285,12 +305,19 @@ static __noinline int bind_member(struct task *task, struct message *message, st
 	connection->flags |= HF_CONNECTION_SPLICED;
 	connection->splice = splice->id;
 	connection->state = HF_CONNECTION_CONNECTING;
-	connection_partner_key(&key, &packet->flow, connection);
-	connection_partner(&reply, packet, connection);
 	splice->member = decision->member;
-	if (bpf_map_update_elem(&connections, &key, &reply, BPF_ANY)) {
-		member_give_place_back(decision->member);
-		return drop(HF_REASON_table_full);
+	if (connection_has_other_end(connection)) {
+		verdict = bind_source(task, connection);
+		if (verdict != CONTINUE)
+			return verdict;
+		connection_partner_key(&key, &packet->flow, connection);
+	} else {
+		connection_partner_key(&key, &packet->flow, connection);
+		connection_partner(&reply, &packet->flow, connection);
+		if (bpf_map_update_elem(&connections, &key, &reply, BPF_ANY)) {
+			member_give_place_back(decision->member);
+			return drop(HF_REASON_table_full);
+		}
 	}
 	if (bpf_map_update_elem(&connections, &packet->flow, connection, BPF_EXIST)) {
 		member_give_place_back(decision->member);

@@ -19,6 +19,9 @@ enum {
 	HF_NEXT_HOPS = 4096,
 	/* Pools, and as many rules; id 0 is "none". */
 	HF_POOLS = 16384,
+	/* source_addresses: of all virtual servers; a change is written into the half that is not in use. */
+	HF_SOURCE_ADDRESSES = 8192,
+	HF_SOURCE_PORT_LOWEST = 1024,
 	/* Sorted port ranges of one address and protocol: 2^10 at most. */
 	HF_PORT_RANGES = 65536,
 	HF_PORT_RANGE_STEPS = 10,
@@ -77,6 +80,8 @@ enum {
 	HF_EMBRYONIC_TIMEOUT = 60,
 	HF_HALF_CLOSED_TIMEOUT = 120,
 	HF_CLOSED_TIMEOUT = 30,
+	/* A source of ours rests for longer than its member may have the old connection in TIME_WAIT. */
+	HF_CLOSED_SOURCE_TIMEOUT = 62,
 	HF_CONNECTING_TIMEOUT = 60,
 
 	HF_WEIGHT_MIN = 1,

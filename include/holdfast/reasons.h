@@ -23,6 +23,9 @@
 	REASON(table_full, drop, "a connection could not be recorded: the kernel had no free entry")                   \
 	REASON(tuple_in_use, drop,                                                                                     \
 	       "the client's address and port already talk to that member through another virtual server")             \
+	REASON(ports_exhausted, drop,                                                                                  \
+	       "no free port of the virtual server's source addresses was found towards the member")                   \
+	REASON(not_on_link, drop, "with forwarding direct: a router leads to the member, which would send it back")    \
 	REASON(member_full, drop,                                                                                      \
 	       "another connection took the member's last place, or its last one of this second, at the same moment; " \
 	       "the client's next try is decided anew")                                                                \

@@ -11,8 +11,8 @@
 enum hf_protocol { HF_PROTOCOL_TCP = 6, HF_PROTOCOL_UDP = 17 };
 
 enum hf_method {
-	HF_METHOD_ROUND_ROBIN = 1, /* smooth weighted, by the pool's rotation */
-	HF_METHOD_SOURCE_HASH = 2, /* Maglev over the source address */
+	HF_METHOD_ROUND_ROBIN = 1,       /* smooth weighted, by the pool's rotation */
+	HF_METHOD_SOURCE_HASH = 2,       /* Maglev over the source address */
 	HF_METHOD_LEAST_CONNECTIONS = 3, /* fewest connections for its weight */
 	HF_METHOD_RANDOM = 4,            /* weighted */
 };
@@ -58,7 +58,12 @@ enum hf_stage {
 	HF_STAGES,
 };
 
-enum hf_forwarding { HF_FORWARDING_DNAT = 1 };
+enum hf_forwarding {
+	HF_FORWARDING_DNAT = 1,   /* the member's address and port take those of the virtual server */
+	HF_FORWARDING_DIRECT = 2, /* only the link header is written; members answer clients themselves */
+	/* From here on both ends are translated (other_ends). */
+	HF_FORWARDING_FULLNAT = 3, /* likewise, and an address of ours takes the client's */
+};
 
 enum hf_member_state {
 	HF_MEMBER_ABSENT = 0,   /* the id is not in use */
@@ -109,9 +114,15 @@ struct hf_virtual_server {
 	__u16 server_first_wait; /* seconds */
 	__u8 proxy_protocol;     /* its version, of what members get first; 0: nothing */
 	__u8 pad;
+	/* What members see as clients, where both ends are translated: a run of source_addresses, and ports. */
+	__u32 first_source;
+	__u16 sources;
+	__u16 lowest_port;
+	__u16 highest_port;
+	__u16 pad2;
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_virtual_server, 84);
+HF_SIZE(hf_virtual_server, 96);
 
 /* Of hf_virtual_server. */
 enum {
@@ -212,6 +223,7 @@ enum hf_tcp_option { HF_TCP_SACK = 1, HF_TCP_TIMESTAMPS = 2, HF_TCP_WINDOW_SCALE
 
 enum {
 	HF_MEMBER_RESETS = 1, /* when it is down, its connections are reset (on_down) */
+	HF_MEMBER_ROUTED = 2, /* a router leads to it: set by the neighbour mirror */
 };
 
 /* members: by id. A member is its pool and its name; the id stays while they do. */
@@ -245,6 +257,12 @@ struct hf_member_service {
 	__u32 member;
 };
 HF_SIZE(hf_member_service, 24);
+
+/* source_addresses. */
+struct hf_source_address {
+	__u8 address[16];
+};
+HF_SIZE(hf_source_address, 16);
 
 enum {
 	HF_ADDRESS_VIRTUAL = 1, /* some virtual server has this address */

@@ -15,7 +15,7 @@ struct hf_flow_key {
 	__be16 source_port;
 	__be16 destination_port;
 	__u8 protocol;
-	__u8 pad[3];
+	__u8 pad[3];           /* in tables' keys: the member, where a flow has something for each (flow_mark_member) */
 } __attribute__((aligned(8))); /* written and compared in 8-byte words */
 HF_SIZE(hf_flow_key, 40);
 
@@ -62,18 +62,33 @@ struct hf_connection {
 	__u32 last_seen; /* refreshed once a second at most, in both directions */
 	__u16 virtual_server;
 	__u16 next_hop;
-	__u8 state;
+	__u8 state : 4;      /* enum hf_connection_state */
+	__u8 forwarding : 4; /* enum hf_forwarding: the virtual server's when the connection began */
 	__u8 flags;
 	__u16 route_generation; /* of `routes` when next_hop was found */
 };
 HF_SIZE(hf_connection, 40);
 
+/*
+ * other_ends: where both ends are translated, what packets get beside the address of
+ * their entry: their source (forward), their destination (reply). By the flow; a
+ * forward one is marked with the member.
+ */
+struct hf_other_end {
+	__u8 address[16];
+	__be16 port;
+	__u16 pad;
+};
+HF_SIZE(hf_other_end, 20);
+
 struct hf_embryonic_connection {
 	struct hf_connection connection;
 	__u32 server_sequence; /* host order: what the client's ACK must acknowledge */
 	__u32 flags;
+	struct hf_other_end other_end;
+	__u32 pad;
 };
-HF_SIZE(hf_embryonic_connection, 48);
+HF_SIZE(hf_embryonic_connection, 72);
 
 /* Of hf_embryonic_connection. */
 enum {
@@ -94,8 +109,9 @@ HF_SIZE(hf_fragment_key, 40);
 struct hf_fragment {
 	struct hf_connection connection;
 	__u32 seen;
+	struct hf_other_end other_end;
 };
-HF_SIZE(hf_fragment, 44);
+HF_SIZE(hf_fragment, 64);
 
 /*
  * Keys other than addresses are digests: SipHash-2-4-128 under the installation's

@@ -319,7 +319,8 @@ const Broken broken[] = {
 	{"protocol", "protocol: udp", "protocol: sctp",
 	 "f:17:67: virtual_servers[1].protocol: 'sctp' is not known; allowed: tcp, udp"},
 	{"forwarding_later", "protocol: udp, forwarding: dnat", "protocol: udp, forwarding: nat64",
-	 "f:17:84: virtual_servers[1].forwarding: 'nat64' is not available in this version; allowed: dnat"},
+	 "f:17:84: virtual_servers[1].forwarding: 'nat64' is not available in this version; allowed: dnat, direct, "
+	 "fullnat"},
 	{"method_later", "method: source-hash", "method: fastest-response",
 	 "f:17:98: virtual_servers[1].method: 'fastest-response' is not available in this version; allowed: "
 	 "round-robin, source-hash, least-connections, random"},

@@ -105,7 +105,8 @@ private:
 	void read_rule(ObjectReader &reader);
 	void read_early_data(ObjectReader &reader);
 	static void read_tcp_options(ObjectReader &reader, Pool &pool);
-	void read_forwarding(ObjectReader &reader, VirtualServer &server);
+	static void read_forwarding(ObjectReader &reader, VirtualServer &server);
+	static void read_sources(ObjectReader &reader, VirtualServer &server);
 	static void read_opening(ObjectReader &reader, VirtualServer &server);
 	void read_virtual_server(ObjectReader &reader);
 	void read_port(ObjectReader &reader, VirtualServer &server);
@@ -120,10 +121,12 @@ private:
 	Names server_names_;
 	// Beside config_.virtual_servers: the places of what is checked at the end.
 	struct ServerPlaces {
-		Place pool, persistence, port, server_first_wait, x_forwarded_for;
+		Place pool, persistence, port, server_first_wait, x_forwarded_for, forwarding;
 		bool has_pool = false, has_persistence = false, has_protocol = false;
 	};
 	std::vector<ServerPlaces> places_;
+
+	void check_direct(const VirtualServer &server, const ServerPlaces &places, hf_rule_type rule, const Pool *pool);
 };
 
 void Parser::read_interface(ObjectReader &reader)
@@ -313,15 +316,13 @@ void Parser::read_tcp_options(ObjectReader &reader, Pool &pool)
 	});
 }
 
-void Parser::read_port(ObjectReader &reader, VirtualServer &server)
+// `80`, or `8000-8099`.
+static std::optional<std::pair<uint16_t, uint16_t>> parse_ports(const std::string &text)
 {
-	auto text = reader.text("port", true);
+	const char *end = text.data() + text.size();
 	unsigned first = 0, last = 0;
+	auto [after_first, status] = std::from_chars(text.data(), end, first);
 
-	if (!text)
-		return;
-	const char *end = text->data() + text->size();
-	auto [after_first, status] = std::from_chars(text->data(), end, first);
 	last = first;
 	if (status == std::errc() && after_first != end && *after_first == '-') {
 		auto [after_last, last_status] = std::from_chars(after_first + 1, end, last);
@@ -329,33 +330,99 @@ void Parser::read_port(ObjectReader &reader, VirtualServer &server)
 		status = last_status;
 		after_first = after_last;
 	}
-	if (status != std::errc() || after_first != end || first < 1 || last > port_max || first > last) {
+	if (status != std::errc() || after_first != end || first < 1 || last > port_max || first > last)
+		return std::nullopt;
+	return std::pair(static_cast<uint16_t>(first), static_cast<uint16_t>(last));
+}
+
+void Parser::read_port(ObjectReader &reader, VirtualServer &server)
+{
+	auto text = reader.text("port", true);
+
+	if (!text)
+		return;
+	const auto ports = parse_ports(*text);
+	if (ports)
+		std::tie(server.first_port, server.last_port) = *ports;
+	else
 		reader.error(
 			"port",
 			fmt::format("'{}' is not a port or a range of ports; allowed: 1-65535, as in 80 or 8000-8099",
 				    *text));
-		return;
+}
+
+// What members see as clients.
+void Parser::read_sources(ObjectReader &reader, VirtualServer &server)
+{
+	for (const std::string &text : reader.texts("source_addresses")) {
+		const auto address = Address::parse(text);
+
+		if (!address || !address->is_unicast() || address->is_loopback())
+			reader.error("source_addresses", fmt::format("'{}' is not an address that a host on a network "
+								     "can have",
+								     text));
+		else if (std::find(server.source_addresses.begin(), server.source_addresses.end(), *address) !=
+			 server.source_addresses.end())
+			reader.error("source_addresses", fmt::format("{} is given twice", text));
+		else if (server.address != Address() && address->is_ipv4() != server.address.is_ipv4())
+			reader.error("source_addresses", fmt::format("{} is not of the members' family", text));
+		else if (*address == server.address)
+			reader.error("source_addresses", fmt::format("{} is the virtual server's own address", text));
+		else
+			server.source_addresses.push_back(*address);
 	}
-	server.first_port = static_cast<uint16_t>(first);
-	server.last_port = static_cast<uint16_t>(last);
+	if (auto text = reader.text("source_ports")) {
+		if (const auto ports = parse_ports(*text))
+			std::tie(server.lowest_source_port, server.highest_source_port) = *ports;
+		else
+			reader.error("source_ports",
+				     fmt::format("'{}' is not a range of ports; allowed: 1-65535, as in "
+						 "1024-65535",
+						 *text));
+	}
+	if (!reader.has("forwarding"))
+		return;
+	for (const char *key : {"source_addresses", "source_ports"}) {
+		if (!has_sources(server.forwarding) && reader.has(key))
+			reader.error(key, fmt::format("belongs to forwarding fullnat; with {} members see the clients' "
+						      "own addresses",
+						      word(server.forwarding)));
+	}
+	if (has_sources(server.forwarding) && !reader.has("source_addresses"))
+		reader.error("source_addresses",
+			     fmt::format("is required with forwarding {}: what members see as clients",
+					 word(server.forwarding)));
+	else if (has_sources(server.forwarding) && reader.texts("source_addresses").empty())
+		reader.error("source_addresses", "is empty; at least one address is needed");
 }
 
 void Parser::read_forwarding(ObjectReader &reader, VirtualServer &server)
 {
-	const auto rule = std::find_if(config_.rules.begin(), config_.rules.end(),
-				       [&](const Rule &one) { return one.name == server.persistence; });
-
-	if (server.protocol == HF_PROTOCOL_TCP && rule != config_.rules.end() && reads_streams(rule->type) &&
-	    reader.has("forwarding") && reader.text("forwarding") == "direct") {
-		reader.error("forwarding",
-			     fmt::format("'direct' cannot serve a rule of type {}: the members' answers would not pass "
-					 "here, and their sequence numbers have to be translated",
-					 word(rule->type)));
-		return;
-	}
-	reader.unavailable_word("forwarding", {"direct", "fullnat", "nat46", "nat64"});
+	reader.unavailable_word("forwarding", {"nat46", "nat64"});
 	if (auto forwarding = reader.word<hf_forwarding>("forwarding", with_words(forwardings()), true))
 		server.forwarding = *forwarding;
+}
+
+// `direct`: what members answer does not pass here, and nothing but the link header is written.
+void Parser::check_direct(const VirtualServer &server, const ServerPlaces &places, hf_rule_type rule, const Pool *pool)
+{
+	if (splices(server, rule) && server.protocol == HF_PROTOCOL_TCP)
+		report(errors_, places.forwarding,
+		       fmt::format("'direct' cannot serve {}: the members' answers would not pass here, and their "
+				   "sequence numbers have to be translated",
+				   reads_streams(rule) ? fmt::format("a rule of type {}", word(rule))
+						       : "syn_protection, proxy_protocol or x_forwarded_for"));
+	if (!pool)
+		return;
+	for (const Member &member : pool->members) {
+		if (!member.port || (member.port == server.first_port && member.port == server.last_port))
+			continue;
+		report(errors_, places.forwarding,
+		       fmt::format("'direct' does not translate ports: member {}/{} has port {}, the virtual server "
+				   "another one; leave the member's out",
+				   pool->name, member.name, member.port));
+		return;
+	}
 }
 
 // How TCP connections begin.
@@ -398,10 +465,12 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	if (auto timeout = reader.integer("idle_timeout", 1, HF_IDLE_TIMEOUT_MAX))
 		server.idle_timeout = static_cast<uint32_t>(*timeout);
 	read_opening(reader, server);
-	reader.unavailable({"source_addresses", "new_sessions_per_second", "own_addresses"});
+	read_sources(reader, server);
+	reader.unavailable({"new_sessions_per_second", "own_addresses"});
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"),
-			   reader.place("server_first_wait"), reader.place("x_forwarded_for"), reader.has("pool"),
-			   reader.has("persistence"), protocol.has_value()});
+			   reader.place("server_first_wait"), reader.place("x_forwarded_for"),
+			   reader.place("forwarding"), reader.has("pool"), reader.has("persistence"),
+			   protocol.has_value()});
 	config_.virtual_servers.push_back(server);
 }
 
@@ -433,14 +502,25 @@ void Parser::check_references()
 					   "added",
 					   word(rule->second->type)));
 		auto pool = pools.find(server.pool);
+		if (server.forwarding == HF_FORWARDING_DIRECT && places_[i].has_protocol)
+			check_direct(server, places_[i], rule == rules.end() ? HF_RULE_NONE : rule->second->type,
+				     pool == pools.end() ? nullptr : pool->second);
 		if (pool == pools.end() || server.address == Address())
 			continue;
 		for (const Member &member : pool->second->members) {
 			if (member.address != Address() && member.address.is_ipv4() != server.address.is_ipv4()) {
 				report(errors_, places_[i].pool,
-				       fmt::format("dnat needs members of the virtual server's family: {} is {}, "
+				       fmt::format("{} needs members of the virtual server's family: {} is {}, "
 						   "member {}/{} is {}",
-						   server.address.text(), server.address.is_ipv4() ? "IPv4" : "IPv6",
+						   word(server.forwarding), server.address.text(),
+						   server.address.is_ipv4() ? "IPv4" : "IPv6", server.pool, member.name,
+						   member.address.text()));
+				break;
+			}
+			if (std::find(server.source_addresses.begin(), server.source_addresses.end(), member.address) !=
+			    server.source_addresses.end()) {
+				report(errors_, places_[i].pool,
+				       fmt::format("member {}/{} has one of the virtual server's source_addresses: {}",
 						   server.pool, member.name, member.address.text()));
 				break;
 			}

@@ -176,10 +176,11 @@ std::optional<int64_t> ObjectReader::integer(const std::string &key, int64_t lea
 	return found ? number(key, *found, least, most) : std::nullopt;
 }
 
-std::vector<int64_t> ObjectReader::integers(const std::string &key, int64_t least, int64_t most)
+// The scalars of a list; `what` is expected.
+std::vector<std::string> ObjectReader::scalars(const std::string &key, const char *what)
 {
 	auto node = find(key, false);
-	std::vector<int64_t> values;
+	std::vector<std::string> values;
 
 	if (!node || node->IsNull())
 		return values;
@@ -188,12 +189,28 @@ std::vector<int64_t> ObjectReader::integers(const std::string &key, int64_t leas
 		return values;
 	}
 	for (const auto &element : *node) {
-		if (!element.IsScalar())
-			error(key, fmt::format("{} where a number is expected", kind_of(element)));
-		else if (auto value = number(key, element.Scalar(), least, most))
+		if (element.IsScalar())
+			values.push_back(element.Scalar());
+		else
+			error(key, fmt::format("{} where {} is expected", kind_of(element), what));
+	}
+	return values;
+}
+
+std::vector<int64_t> ObjectReader::integers(const std::string &key, int64_t least, int64_t most)
+{
+	std::vector<int64_t> values;
+
+	for (const std::string &text : scalars(key, "a number")) {
+		if (auto value = number(key, text, least, most))
 			values.push_back(*value);
 	}
 	return values;
+}
+
+std::vector<std::string> ObjectReader::texts(const std::string &key)
+{
+	return scalars(key, "a text");
 }
 
 bool ObjectReader::is_mapping(const std::string &key)

@@ -39,6 +39,7 @@ public:
 
 	// A list of numbers; those that are none, or out of range, have had their error.
 	std::vector<int64_t> integers(const std::string &key, int64_t least, int64_t most);
+	std::vector<std::string> texts(const std::string &key);
 	bool is_mapping(const std::string &key);
 
 	// A word out of a list; the value that stands beside it.
@@ -78,6 +79,7 @@ public:
 	void ignore_the_rest() { ignore_ = true; }
 
 private:
+	std::vector<std::string> scalars(const std::string &key, const char *what);
 	std::optional<int64_t> number(const std::string &key, const std::string &text, int64_t least, int64_t most);
 	std::optional<YAML::Node> find(const std::string &key, bool required);
 	void report_word(const std::string &key, const std::string &value, const std::string &allowed);

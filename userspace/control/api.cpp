@@ -87,6 +87,8 @@ json virtual_servers_json(Controller &controller)
 		one["pool"] = server.pool;
 		one["persistence"] = server.persistence;
 		one["idle_timeout"] = server.idle_timeout;
+		for (const Address &address : server.source_addresses)
+			one["source_addresses"].push_back(address.text());
 		one["x_forwarded_for"] = server.x_forwarded_for;
 		list.push_back(one);
 	}

@@ -86,6 +86,7 @@ private:
 		for (uint32_t port = server_.first_port; port <= server_.last_port; port++)
 			visit(static_cast<uint16_t>(port));
 	}
+	hf_flow_key reply_key(uint32_t id, uint16_t port) const;
 	uint32_t age(uint32_t then) const { return now_ > then ? now_ - then : 0; }
 	std::optional<hf_connection> connection() const;
 	Result<std::vector<hf_session_key>> keys();
@@ -120,7 +121,8 @@ private:
 // As member_is_held_back() of the data path.
 std::string Explanation::restraint(uint32_t id, const hf_member &member) const
 {
-	const auto wait = static_cast<int32_t>(member.recovered - now_), warm = static_cast<int32_t>(member.warm - now_);
+	const auto wait = static_cast<int32_t>(member.recovered - now_),
+		   warm = static_cast<int32_t>(member.warm - now_);
 	uint32_t rate = member.rate_limit;
 
 	if (member.recovered && wait > 0)
@@ -149,20 +151,53 @@ std::string Explanation::refusal(uint32_t id, bool old, bool limited) const
 	return old ? std::string() : restraint(id, member);
 }
 
-bool Explanation::is_bound(uint32_t id) const
+// As connection_partner_key() of the data path, of datagrams.
+hf_flow_key Explanation::reply_key(uint32_t id, uint16_t port) const
 {
 	const hf_member member = maps_.members.get(id);
+	hf_flow_key client{}, key{};
+	const auto mark = [&](hf_flow_key &flow) {
+		for (int i = 0; i < 3; i++)
+			flow.pad[i] = static_cast<uint8_t>(id >> 8 * i);
+	};
+
+	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), client.source);
+	std::copy(server_.address.bytes().begin(), server_.address.bytes().end(), client.destination);
+	client.source_port = to_network(client_.port);
+	client.destination_port = to_network(port);
+	client.protocol = key.protocol = static_cast<uint8_t>(server_.protocol);
+	std::copy(std::begin(client.source), std::end(client.source), key.destination);
+	key.destination_port = client.source_port;
+	if (server_.forwarding == HF_FORWARDING_DIRECT) {
+		std::copy(std::begin(client.destination), std::end(client.destination), key.source);
+		key.source_port = client.destination_port;
+		mark(key);
+		return key;
+	}
+	std::copy(std::begin(member.address), std::end(member.address), key.source);
+	key.source_port = member.port ? member.port : client.destination_port;
+	if (!has_sources(server_.forwarding))
+		return key;
+	mark(client);
+	auto end = maps_.other_ends.find(client);
+	const auto embryo = end ? std::nullopt : maps_.embryonic_connections.find(client);
+	if (embryo)
+		end = embryo->other_end;
+	if (end) {
+		std::copy(std::begin(end->address), std::end(end->address), key.destination);
+		key.destination_port = end->port;
+	}
+	return key;
+}
+
+bool Explanation::is_bound(uint32_t id) const
+{
 	bool bound = false;
-	hf_flow_key key{};
 
 	if (!client_.port)
 		return false;
-	std::copy(std::begin(member.address), std::end(member.address), key.source);
-	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), key.destination);
-	key.destination_port = to_network(client_.port);
-	key.protocol = static_cast<uint8_t>(server_.protocol);
 	each_port([&](uint16_t port) {
-		key.source_port = member.port ? member.port : to_network(port);
+		const hf_flow_key key = reply_key(id, port);
 		const auto found = maps_.connections.find(key);
 		const auto embryo = found ? std::nullopt : maps_.embryonic_connections.find(key);
 

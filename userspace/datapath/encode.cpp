@@ -72,6 +72,11 @@ hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t ru
 	value.proxy_protocol = server.proxy_protocol;
 	value.method = static_cast<uint8_t>(server.method);
 	value.forwarding = static_cast<uint8_t>(server.forwarding);
+	if (has_sources(server.forwarding)) {
+		value.sources = static_cast<uint16_t>(server.source_addresses.size());
+		value.lowest_port = server.lowest_source_port;
+		value.highest_port = server.highest_source_port;
+	}
 	copy_name(value.name, server.name);
 	return value;
 }
@@ -125,6 +130,14 @@ hf_pool encode(const Pool &pool)
 							 (options.window_scale ? 0 : HF_TCP_WINDOW_SCALE));
 	}
 	copy_name(value.name, pool.name);
+	return value;
+}
+
+hf_source_address encode_source(const Address &address)
+{
+	hf_source_address value{};
+
+	std::copy(address.bytes().begin(), address.bytes().end(), value.address);
 	return value;
 }
 

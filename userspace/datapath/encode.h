@@ -31,6 +31,7 @@ hf_cookie_key encode_cookie(uint32_t pool, const std::string &name);
 // What a rule writes for the member that cookies call `name`.
 hf_cookie_text encode_cookie_text(const Rule &rule, const std::string &name);
 hf_endpoint_key encode_endpoint(uint32_t pool, const Address &address, uint16_t port);
+hf_source_address encode_source(const Address &address);
 hf_member encode(const Member &member, uint32_t pool, bool reset_on_down);
 hf_member_state encode(MemberStatus status);
 

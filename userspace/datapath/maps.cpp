@@ -171,6 +171,7 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 
 	bpf_map__set_max_entries(bpf->maps.sessions, tables.sessions);
 	bpf_map__set_max_entries(bpf->maps.connections, tables.connections);
+	bpf_map__set_max_entries(bpf->maps.other_ends, tables.connections);
 	bpf_map__set_max_entries(bpf->maps.members, tables.members);
 	bpf_map__set_max_entries(bpf->maps.member_counters, tables.members);
 	bpf_map__set_max_entries(bpf->maps.member_connections, tables.members);
@@ -303,6 +304,8 @@ Result<void> Maps::view()
 	array(pools, all.pools);
 	array(members, all.members);
 	array(selection, all.selection);
+	array(source_addresses, all.source_addresses);
+	hash(other_ends, all.other_ends);
 	hash(member_services, all.member_services);
 	hash(pool_endpoints, all.pool_endpoints);
 	hash(cookie_members, all.cookie_members);

@@ -66,6 +66,7 @@ public:
 	MappedArray<hf_pool> pools;
 	MappedArray<hf_member> members;
 	MappedArray<uint32_t> selection;
+	MappedArray<hf_source_address> source_addresses;
 	HashMap<hf_service_key, hf_member_service> member_services;
 	HashMap<hf_endpoint_key, uint32_t> pool_endpoints;
 	HashMap<hf_cookie_key, uint32_t> cookie_members;
@@ -82,13 +83,14 @@ public:
 	HashMap<hf_early_key, hf_early_piece> early_data;
 	MappedArray<uint32_t> member_connections;
 	MappedArray<hf_places> member_connections_found; // by the last sweep
-	HashMap<uint32_t, uint64_t> member_rates; // an array; written by the data path
+	HashMap<uint32_t, uint64_t> member_rates;        // an array; written by the data path
 	MappedArray<hf_address_filter> addresses;
 	MappedArray<hf_next_hop> next_hops;
 	HashMap<hf_next_hop_key, uint32_t> next_hop_index;
 	HashMap<uint32_t, hf_installation> installation;
 	MappedArray<hf_routes> routes;
 	HashMap<hf_flow_key, hf_connection> connections;
+	HashMap<hf_flow_key, hf_other_end> other_ends;
 	HashMap<hf_flow_key, hf_embryonic_connection> embryonic_connections;
 	HashMap<hf_session_key, hf_session> sessions;
 	HashMap<hf_session_key, hf_session> embryonic_sessions;

@@ -133,9 +133,17 @@ const char *word(hf_protocol protocol)
 	return protocol == HF_PROTOCOL_UDP ? "udp" : "tcp";
 }
 
-const char *word(hf_forwarding)
+const char *word(hf_forwarding forwarding)
 {
-	return "dnat";
+	switch (forwarding) {
+	case HF_FORWARDING_DNAT:
+		return "dnat";
+	case HF_FORWARDING_DIRECT:
+		return "direct";
+	case HF_FORWARDING_FULLNAT:
+		return "fullnat";
+	}
+	return "?";
 }
 
 const char *word(Iso8583Framing framing)
@@ -190,9 +198,14 @@ const std::vector<hf_method> &methods()
 
 const std::vector<hf_forwarding> &forwardings()
 {
-	static const std::vector<hf_forwarding> all = {HF_FORWARDING_DNAT};
+	static const std::vector<hf_forwarding> all = {HF_FORWARDING_DNAT, HF_FORWARDING_DIRECT, HF_FORWARDING_FULLNAT};
 
 	return all;
+}
+
+bool has_sources(hf_forwarding forwarding)
+{
+	return forwarding >= HF_FORWARDING_FULLNAT;
 }
 
 bool keeps_table(hf_rule_type type)

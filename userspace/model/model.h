@@ -46,13 +46,13 @@ struct Member {
 	uint16_t port = 0; // 0: the port that the client used
 	uint32_t weight = 1;
 	MemberStatus status = MemberStatus::enabled;
-	uint32_t connection_limit = 0; // 0: none
+	uint32_t connection_limit = 0;      // 0: none
 	uint32_t connection_rate_limit = 0; // a second; 0: none
 	uint32_t recover = 0;               // seconds after it has come back, before it gets anybody new
 	uint32_t warm_up = 0;               // and seconds after that, in which it gets warm_rate a second
 	uint32_t warm_rate = HF_WARM_RATE_DEFAULT;
 	bool backup = false; // only for when no other member is usable
-	std::string cookie;            // what cookies call it
+	std::string cookie;  // what cookies call it
 
 	bool operator==(const Member &) const = default;
 };
@@ -119,6 +119,9 @@ struct VirtualServer {
 	uint32_t server_first_wait = HF_SERVER_FIRST_WAIT_DEFAULT;
 	uint8_t proxy_protocol = 0; // its version; 0: none
 	bool x_forwarded_for = false;
+	std::vector<Address> source_addresses; // what members see as clients: fullnat
+	uint16_t lowest_source_port = HF_SOURCE_PORT_LOWEST;
+	uint16_t highest_source_port = 65535;
 
 	bool operator==(const VirtualServer &) const = default;
 };
@@ -203,6 +206,8 @@ bool serves(hf_rule_type type, hf_protocol protocol);
 bool reads(hf_rule_type type, hf_protocol protocol);
 // Does such a virtual server answer SYNs itself, and make connections of its own to members?
 bool splices(const VirtualServer &server, hf_rule_type type);
+// Does it put addresses of its own in place of its clients'?
+bool has_sources(hf_forwarding forwarding);
 // Are the heads of its connections' requests and responses read?
 bool follows(const VirtualServer &server, hf_rule_type type);
 // Do answers interleave on its connections, so that these stay with their first message's member?

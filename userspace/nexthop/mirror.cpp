@@ -149,6 +149,14 @@ Result<void> NextHopMirror::refresh()
 	return {};
 }
 
+static void set_routed(hf_member &member, bool routed)
+{
+	const auto flags = static_cast<uint8_t>((member.flags & ~HF_MEMBER_ROUTED) | (routed ? HF_MEMBER_ROUTED : 0));
+
+	if (member.flags != flags)
+		__atomic_store_n(&member.flags, flags, __ATOMIC_RELEASE);
+}
+
 void NextHopMirror::refresh_members(const std::vector<Neighbour> &neighbours)
 {
 	std::map<std::pair<int, Address>, const Neighbour *> known;
@@ -168,6 +176,8 @@ void NextHopMirror::refresh_members(const std::vector<Neighbour> &neighbours)
 		if (auto route = netlink_->route(Address(member->address))) {
 			const std::pair<int, Address> hop(route->interface, route->next);
 			auto neighbour = known.find(hop);
+
+			set_routed(*member, route->next != Address(member->address));
 
 			if (neighbour == known.end() || !neighbour->second->permanent)
 				needed.insert(hop);

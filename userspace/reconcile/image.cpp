@@ -140,6 +140,7 @@ void add_cookies(Image &image, const Config &config, const VirtualServer &server
 Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids)
 {
 	std::map<std::pair<Address, hf_protocol>, std::vector<hf_port_range>> ranges;
+	std::map<std::vector<Address>, uint32_t> sources;
 	std::map<std::string, const Rule *> rules;
 	Image image;
 
@@ -175,6 +176,16 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 		const hf_rule_type type = rule == rules.end() ? HF_RULE_NONE : rule->second->type;
 		image.virtual_servers[id] =
 			encode(server, ids.pools.find(server.pool), ids.rules.find(server.persistence), type);
+		if (has_sources(server.forwarding)) {
+			// Virtual servers with the same addresses share them.
+			auto [run, fresh] = sources.emplace(server.source_addresses, image.sources.size());
+
+			image.virtual_servers[id].first_source = run->second;
+			for (const Address &address : server.source_addresses) {
+				if (fresh)
+					image.sources.push_back(encode_source(address));
+			}
+		}
 		if (writes(type))
 			add_cookies(image, config, server, *rule->second, ids);
 		if (type == HF_RULE_RDP_COOKIE)

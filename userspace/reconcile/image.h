@@ -45,7 +45,8 @@ struct Image {
 	// Exact entries: one port. By the bytes of hf_service_key.
 	std::map<std::vector<uint8_t>, uint32_t> services;
 	std::vector<RangeImage> ranges;
-	std::map<uint16_t, uint8_t> addresses; // slots of the filter that are not 0
+	std::vector<hf_source_address> sources; // runs, to which virtual servers refer by their places here
+	std::map<uint16_t, uint8_t> addresses;  // slots of the filter that are not 0
 	// The services of members that may begin to speak themselves. By the bytes of hf_service_key.
 	std::map<std::vector<uint8_t>, hf_member_service> member_services;
 	// Members by pool, address and port, where a rule's messages may name them. By the bytes of hf_endpoint_key.

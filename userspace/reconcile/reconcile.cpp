@@ -55,6 +55,7 @@ private:
 
 	Result<void> plan_tables();
 	Result<void> plan_table(hf_selection_table *header, const std::vector<uint32_t> &table);
+	Result<void> plan_sources();
 	Result<void> plan_services();
 	bool ranges_are_there() const;
 	void keep_live_parts(hf_pool &wanted, const hf_pool &there) const;
@@ -76,6 +77,7 @@ private:
 	Services have_, want_;
 	uint32_t first_range_ = 0;
 	bool write_ranges_ = false;
+	uint32_t first_source_ = 0;
 	// Objects that keep their names and have another address: their connections lead nowhere.
 	std::set<uint32_t> moved_members_, moved_servers_;
 };
@@ -141,6 +143,7 @@ void Reconciler::write_members(bool final_states)
 		} else if (there.state != HF_MEMBER_ABSENT) {
 			value.next_hop = there.next_hop;
 			value.route_generation = there.route_generation;
+			value.flags |= there.flags & HF_MEMBER_ROUTED;
 			value.recovered = there.recovered;
 			value.warm = there.warm;
 			note_return(id, there, value);
@@ -191,9 +194,10 @@ Result<void> Reconciler::plan_tables()
 	for (const auto &[id, wanted] : image_.pools) {
 		hf_pool *live = maps_.pools.live(id);
 
-		for (const auto &[header, table] :
-		     {std::pair(&live->maglev, &wanted.maglev), {&live->rotation, &wanted.rotation},
-		      {&live->once, &wanted.once}, {&live->backups, &wanted.backups}}) {
+		for (const auto &[header, table] : {std::pair(&live->maglev, &wanted.maglev),
+						    {&live->rotation, &wanted.rotation},
+						    {&live->once, &wanted.once},
+						    {&live->backups, &wanted.backups}}) {
 			if (auto planned = plan_table(header, *table); !planned)
 				return planned;
 		}
@@ -217,6 +221,31 @@ void Reconciler::write_tables(bool empty_ones)
 			.store(word, std::memory_order_release);
 		report_.writes++;
 	}
+}
+
+// Runs of source addresses are written into the half of the array that is not in use.
+Result<void> Reconciler::plan_sources()
+{
+	constexpr uint32_t half = HF_SOURCE_ADDRESSES / 2;
+
+	if (image_.sources.size() > half)
+		return Error(fmt::format("{} different source_addresses; there is room for {}", image_.sources.size(),
+					 half));
+	for (uint32_t id = 1; id < maps_.virtual_server_settings.size(); id++) {
+		const hf_virtual_server *settings = maps_.virtual_server_settings.live(id);
+
+		if (settings->sources && settings->first_source >= half)
+			first_source_ = half;
+	}
+	bool equal = true;
+	for (uint32_t i = 0; i < image_.sources.size(); i++) {
+		const hf_source_address there = maps_.source_addresses.get(first_source_ + i);
+
+		equal = equal && std::memcmp(&there, &image_.sources[i], sizeof(there)) == 0;
+	}
+	if (!equal)
+		first_source_ = half - first_source_;
+	return {};
 }
 
 bool Reconciler::ranges_are_there() const
@@ -387,6 +416,8 @@ Result<void> Reconciler::plan()
 			image_.cookie_texts.size(), maps_.cookie_texts_limit / 2));
 	if (auto planned = plan_tables(); !planned)
 		return planned;
+	if (auto planned = plan_sources(); !planned)
+		return planned;
 	return plan_services();
 }
 
@@ -424,7 +455,14 @@ Result<ReconcileReport> Reconciler::write()
 		return written.error();
 	if (auto written = write_map(maps_.cookie_texts, image_.cookie_texts, Parts::wanted); !written)
 		return written.error();
-	write_all(maps_.virtual_server_settings, image_.virtual_servers);
+	for (uint32_t i = 0; i < image_.sources.size(); i++)
+		write(maps_.source_addresses, first_source_ + i, image_.sources[i]);
+	for (const auto &[id, settings] : image_.virtual_servers) {
+		hf_virtual_server value = settings;
+
+		value.first_source += value.sources ? first_source_ : 0;
+		write(maps_.virtual_server_settings, id, value);
+	}
 	if (auto written = write_services(); !written)
 		return written.error();
 	if (auto written = write_map(maps_.member_services, image_.member_services); !written)
