@@ -78,7 +78,7 @@ SipServers::SipServers(Lab &lab, bool ipv4, bool tcp)
 				      "{} -nostdin -skip_rlimit -default_behaviors all,-bye -deadcall_wait 5s "
 				      "-buff_size 4194304 -watchdog_interval 0 -trace_err -error_file {}.errors "
 				      "-trace_stat -stf {}.csv -fd 1",
-				      base, Lab::member_address(ipv4, number), tcp ? "t1" : "u1", name, base, base),
+				      base, lab.service_address(ipv4, number), tcp ? "t1" : "u1", name, base, base),
 			  base + ".out");
 	}
 	for (const int number : {1, 2, 3})

@@ -256,18 +256,25 @@ pid_t start_name_service(const std::string &network, const std::string &name)
 		return pid;
 
 	const Endpoint any(false, "::", 5353);
-	const int net = ::open(network.c_str(), O_RDONLY), off = 0;
+	const int net = ::open(network.c_str(), O_RDONLY), off = 0, on = 1;
 	const int fd = ::setns(net, CLONE_NEWNET) == 0 ? ::socket(AF_INET6, SOCK_DGRAM, 0) : -1;
 	::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	::setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
 	if (::bind(fd, any.get(), any.length))
 		::_exit(1);
 	for (;;) {
 		sockaddr_storage from{};
-		socklen_t length = sizeof(from);
-		char buffer[2048];
+		char buffer[8192], control[256];
+		iovec data{buffer, sizeof(buffer)};
+		msghdr message{&from, sizeof(from), &data, 1, control, sizeof(control), 0};
 
-		if (::recvfrom(fd, buffer, sizeof(buffer), 0, reinterpret_cast<sockaddr *>(&from), &length) >= 0)
-			::sendto(fd, name.data(), name.size(), 0, reinterpret_cast<sockaddr *>(&from), length);
+		// The answer comes from the address that was asked.
+		if (::recvmsg(fd, &message, 0) < 0)
+			continue;
+		std::memcpy(buffer, name.data(), name.size());
+		data.iov_len = name.size();
+		message.msg_flags = 0;
+		::sendmsg(fd, &message, 0);
 	}
 }
 
@@ -505,6 +512,35 @@ void Lab::make_one_armed() const
 	run("balancer",
 	    "sh -c 'ip addr add 10.0.2.100/32 dev servers; ip -6 addr add fd00:2::100/128 dev servers nodad; "
 	    "ip route add 198.51.100.0/24 dev servers; ip -6 route add 2001:db8:a::/64 dev servers'");
+}
+
+void Lab::make_direct()
+{
+	run("switch", "ip link add back type veth peer name back-client");
+	run("switch", "sh -c 'ethtool -K back tx off gro on; ethtool -K back-client tx off gro on; ip link set back "
+		      "master bridge up'");
+	move_interface("switch", "back-client", "client");
+	run("client", "sh -c 'sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.back-client.rp_filter=0; "
+		      "ip link set back-client up; ip addr add 10.0.2.200/24 dev back-client; "
+		      "ip -6 addr add fd00:2::200/64 dev back-client nodad'");
+	for (const int number : {1, 2, 3})
+		run(fmt::format("rs{}", number),
+		    fmt::format("sh -c 'ip addr add {}/32 dev lo; ip -6 addr add {}/128 dev lo nodad; "
+				"ip route add 192.0.2.0/24 via 10.0.2.200; ip -6 route add 2001:db8::/64 via "
+				"fd00:2::200; ip route del default; ip -6 route del default'",
+				vip(true), vip(false)));
+	direct_ = true;
+}
+
+void Lab::forget_gateways() const
+{
+	for (const int number : {1, 2, 3})
+		run(fmt::format("rs{}", number), "sh -c 'ip route del default; ip -6 route del default'");
+}
+
+std::string Lab::service_address(bool ipv4, int number) const
+{
+	return direct_ ? vip(ipv4) : member_address(ipv4, number);
 }
 
 void Lab::move_interface(const std::string &from, const std::string &interface, const std::string &to) const

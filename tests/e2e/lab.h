@@ -86,6 +86,12 @@ public:
 	// The client gets an arm in the servers' network, by which it reaches arm_vip(): all of the
 	// balancer's packets come and go by one interface.
 	void make_one_armed() const;
+	// For forwarding direct: servers have the virtual address on lo, and a way of their own to the client.
+	void make_direct();
+	// For fullnat: servers know no way to the clients.
+	void forget_gateways() const;
+	// What servers are asked at.
+	std::string service_address(bool ipv4, int number) const;
 	void move_interface(const std::string &from, const std::string &interface, const std::string &to) const;
 
 	static std::string client_address(bool ipv4, int client);
@@ -107,6 +113,7 @@ private:
 
 	std::string prefix_, directory_, pins_;
 	pid_t daemon_ = 0;
+	bool direct_ = false;
 	std::vector<pid_t> children_;
 };
 

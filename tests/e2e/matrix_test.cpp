@@ -27,13 +27,28 @@ struct Combination {
 	std::string hook;
 };
 
+constexpr hf_protocol protocols[] = {HF_PROTOCOL_TCP, HF_PROTOCOL_UDP};
+
+// With `direct` nothing is translated: clients use the members' own port.
+int web_port(const Combination &one)
+{
+	return one.forwarding == HF_FORWARDING_DIRECT ? 8080 : 80;
+}
+
 std::vector<Combination> legal_combinations()
 {
 	std::vector<Combination> all;
 
 	for (const hf_rule_type rule : rule_types()) {
 		for (const hf_forwarding forwarding : forwardings()) {
+			const bool legal =
+				std::any_of(std::begin(protocols), std::end(protocols), [&](hf_protocol protocol) {
+					return serves(rule, protocol) && can_forward(forwarding, rule, protocol);
+				});
+
 			for (const bool ipv4 : {true, false}) {
+				if (!legal)
+					break;
 				for (const char *hook : {"xdp", "tc"})
 					all.push_back({rule, forwarding, ipv4, hook});
 			}
@@ -63,7 +78,11 @@ protected:
 
 		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}{}}}\nvirtual_servers:\n", word(one.rule),
 				    rule_settings(one.rule));
-		for (const auto &[name, pool, port, protocol] : {std::tuple("web", "web", 80, "tcp"),
+		const std::string sources =
+			has_sources(one.forwarding)
+				? fmt::format(", source_addresses: [\"{}\"]", one.ipv4 ? "10.0.2.1" : "fd00:2::1")
+				: "";
+		for (const auto &[name, pool, port, protocol] : {std::tuple("web", "web", web_port(one), "tcp"),
 								 {"echo", "echo", 9000, "tcp"},
 								 {"desk", "desk", 3389, "tcp"},
 								 {"cards", "cards", 8583, "tcp"},
@@ -78,13 +97,17 @@ protected:
 								 {"acct", "radius", 1813, "udp"}}) {
 			const auto transport = std::string(protocol) == "tcp" ? HF_PROTOCOL_TCP : HF_PROTOCOL_UDP;
 			// Datagrams of another protocol than the rule's are no test of it.
+			// It translates the port, which `direct` cannot.
+			if (one.forwarding == HF_FORWARDING_DIRECT && port == 5061)
+				continue;
 			const bool ruled = serves(one.rule, transport) &&
+					   can_forward(one.forwarding, one.rule, transport) &&
 					   (!reads_datagrams(one.rule) || transport == HF_PROTOCOL_TCP || port != 5353);
 
 			yaml += fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: {}, forwarding: {}, "
-					    "pool: {}{}{}}}\n",
+					    "pool: {}{}{}{}}}\n",
 					    name, Lab::vip(one.ipv4), port, protocol, word(one.forwarding), pool,
-					    one.ipv4 ? 4 : 6, ruled ? ", persistence: rule" : "");
+					    one.ipv4 ? 4 : 6, ruled ? ", persistence: rule" : "", sources);
 		}
 		return yaml;
 	}
@@ -100,7 +123,7 @@ void expect_clients_stay(const Lab &lab, const Combination &one, int clients, in
 
 	for (int round = 0; round < rounds; round++) {
 		for (int client = 1; client <= clients; client++) {
-			const std::string by_tcp = lab.ask_tcp(one.ipv4, client);
+			const std::string by_tcp = lab.ask_tcp(one.ipv4, client, web_port(one));
 			const std::string by_udp = lab.ask_udp(one.ipv4, client, 5353, 20000 + round * 100 + client);
 
 			ASSERT_NE(by_tcp, "") << "client " << client;
@@ -127,7 +150,7 @@ void expect_ports_stay(const Lab &lab, const Combination &one, int, int rounds)
 			ASSERT_EQ(by_port.emplace(port, server).first->second, server) << "port " << port;
 			used.insert(server);
 		}
-		ASSERT_NE(lab.ask_tcp(one.ipv4, 1), "");
+		ASSERT_NE(lab.ask_tcp(one.ipv4, 1, web_port(one)), "");
 	}
 	EXPECT_GE(used.size(), 2U);
 }
@@ -242,6 +265,8 @@ void expect_calls_stay(Lab &lab, const Combination &one, int clients, int rounds
 	constexpr int calls = 60;
 
 	expect_dialogs_stay(lab, one, clients, rounds);
+	if (!can_forward(one.forwarding, one.rule, HF_PROTOCOL_TCP))
+		return;
 	expect_keys_stay(lab, one, clients, rounds);
 	const SipServers servers(lab, one.ipv4, true);
 	const auto numbers = make_sip_calls(lab, one.ipv4, calls, 60, 1, true);
@@ -300,6 +325,10 @@ TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)
 	ASSERT_NE(scenario, scenarios.end()) << "no scenario for rule type " << word(one.rule);
 	Lab lab(clients);
 
+	if (one.forwarding == HF_FORWARDING_DIRECT)
+		lab.make_direct();
+	if (has_sources(one.forwarding))
+		lab.forget_gateways();
 	lab.start_services();
 	lab.start_daemon(config());
 	const auto status = lab.query("status");

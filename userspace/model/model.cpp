@@ -203,6 +203,11 @@ const std::vector<hf_forwarding> &forwardings()
 	return all;
 }
 
+bool can_forward(hf_forwarding forwarding, hf_rule_type type, hf_protocol protocol)
+{
+	return forwarding != HF_FORWARDING_DIRECT || protocol != HF_PROTOCOL_TCP || !reads_streams(type);
+}
+
 bool has_sources(hf_forwarding forwarding)
 {
 	return forwarding >= HF_FORWARDING_FULLNAT;

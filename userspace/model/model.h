@@ -204,6 +204,9 @@ uint8_t known_cookies(const Rule &rule);
 // May a virtual server of this protocol have such a rule? And do its packets' bytes matter?
 bool serves(hf_rule_type type, hf_protocol protocol);
 bool reads(hf_rule_type type, hf_protocol protocol);
+// Can a virtual server of this protocol have such a rule in this mode? What a stream's rule reads has to pass here
+// both ways.
+bool can_forward(hf_forwarding forwarding, hf_rule_type type, hf_protocol protocol);
 // Does such a virtual server answer SYNs itself, and make connections of its own to members?
 bool splices(const VirtualServer &server, hf_rule_type type);
 // Does it put addresses of its own in place of its clients'?
