@@ -15,6 +15,7 @@
 #pragma once
 
 #include "message.h"
+#include "reject.h"
 #include "task.h"
 
 /*
@@ -318,7 +319,7 @@ static __always_inline int datagram_decide(hook_context *context, struct task *t
 	message_count_outcome(task->outcome);
 	member = member_get(datagram_choose(task, message, &decision, now));
 	if (!decision.member || !member)
-		return drop(HF_REASON_no_usable_member);
+		return reject(context, &task->packet, HF_REASON_no_usable_member);
 	connection_make(connection, &task->packet, &decision, member, now);
 	connection->flags = HF_CONNECTION_PER_DATAGRAM;
 	if (!datagram_is_bound(task, connection, now)) {

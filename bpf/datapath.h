@@ -119,8 +119,10 @@ static __always_inline int datapath_forward(hook_context *context, struct packet
 		reason_count(neighbour ? HF_REASON_next_hop_neighbour : HF_REASON_next_hop_fib);
 		hop = &answer.hop;
 	}
-	if (unlikely(packet->network_length > hop->mtu) && !packet_is_segmented_later(context))
-		return drop(HF_REASON_too_big);
+	if (unlikely(packet->network_length > hop->mtu) &&
+	    packet_segment_length(context, packet->network_length - packet->payload_length, packet->network_length) >
+		    hop->mtu)
+		return reject_too_big(context, packet, hop->mtu);
 	if (next && connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
 		enum translate_known known = read ? TRANSLATE_READ : TRANSLATE_UNREAD;
 
@@ -254,6 +256,8 @@ static __always_inline int datapath(hook_context *context, __u32 *next)
 	int verdict;
 
 	verdict = parse_packet(context, &packet);
+	if (verdict == HAND_OVER)
+		return datapath_hand_over(&packet, 0, HF_STAGE_ICMP, next);
 	if (verdict != CONTINUE)
 		return verdict;
 	now = clock_now();

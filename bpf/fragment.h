@@ -39,6 +39,7 @@ static __noinline const struct hf_other_end *fragment_other_end(const struct pac
 	const struct hf_fragment *fragment;
 	const struct hf_other_end *found;
 	struct hf_fragment_key key;
+	struct hf_flow_key flow;
 
 	if (unlikely(packet_is_later_fragment(packet))) {
 		fragment_key(&key, packet);
@@ -47,10 +48,12 @@ static __noinline const struct hf_other_end *fragment_other_end(const struct pac
 			return NULL;
 		return &fragment->other_end;
 	}
-	found = bpf_map_lookup_elem(&other_ends, &packet->flow);
+	/* Older kernels take no key from memory that is known only as an argument. */
+	flow = packet->flow;
+	found = bpf_map_lookup_elem(&other_ends, &flow);
 	if (found)
 		return found;
-	embryo = bpf_map_lookup_elem(&embryonic_connections, &packet->flow);
+	embryo = bpf_map_lookup_elem(&embryonic_connections, &flow);
 	if (!embryo)
 		return NULL;
 	return &embryo->other_end;

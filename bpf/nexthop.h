@@ -40,20 +40,25 @@ static __always_inline void routes_changed(void)
 
 /*
  * Ask the FIB for the way of a packet, as it will be when `connection` has
- * translated it. 0 if there is one, otherwise the reason (too_big, no_route).
+ * translated it. 0 if there is one, otherwise the reason (too_big, no_route). Global:
+ * verified once.
  */
-static __noinline int next_hop_ask(hook_context *context, const struct packet *packet,
-				   const struct hf_connection *connection, struct next_hop_answer *answer)
+__noinline int next_hop_ask(hook_context *context, const struct packet *packet, const struct hf_connection *connection,
+			    struct next_hop_answer *answer)
 {
-	bool reply = connection->flags & HF_CONNECTION_REPLY;
-	const __u8 *source = reply ? connection->address : packet->flow.source;
-	const __u8 *destination = reply ? packet->flow.destination : connection->address;
 	struct bpf_fib_lookup fib = {.ifindex = packet_interface(context)};
 	struct hf_next_hop_key key = {};
+	const __u8 *source, *destination;
 	const struct hf_other_end *client;
 	const __u32 *index;
+	bool reply;
 	int result;
 
+	if (!packet || !connection || !answer)
+		return HF_REASON_state_missing;
+	reply = connection->flags & HF_CONNECTION_REPLY;
+	source = reply ? connection->address : packet->flow.source;
+	destination = reply ? packet->flow.destination : connection->address;
 	if (unlikely(reply && connection_has_other_end(connection))) {
 		client = fragment_other_end(packet);
 		if (!client)
@@ -71,11 +76,11 @@ static __noinline int next_hop_ask(hook_context *context, const struct packet *p
 		__builtin_memcpy(fib.ipv6_dst, destination, 16);
 	}
 	result = bpf_fib_lookup(context, &fib, sizeof(fib), 0);
+	__builtin_memset(answer, 0, sizeof(*answer));
+	answer->hop.mtu = fib.mtu_result ?: ~0U;
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return result == BPF_FIB_LKUP_RET_FRAG_NEEDED ? HF_REASON_too_big : HF_REASON_no_route;
-	__builtin_memset(answer, 0, sizeof(*answer));
 	answer->hop.interface = fib.ifindex;
-	answer->hop.mtu = fib.mtu_result ?: ~0U;
 	answer->resolved = result == BPF_FIB_LKUP_RET_SUCCESS;
 	if (!answer->resolved)
 		return 0;

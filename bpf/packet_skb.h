@@ -102,6 +102,12 @@ static __always_inline bool packet_is_segmented_later(const hook_context *contex
 	return context->gso_size;
 }
 
+/* Of a packet that GRO put together, how long one of its parts is, whose headers have so many bytes. */
+static __always_inline __u32 packet_segment_length(const hook_context *context, __u32 headers, __u32 whole)
+{
+	return context->gso_size ? headers + context->gso_size : whole;
+}
+
 /*
  * The kernel's helper knows how the packet's checksum stands: the address is
  * part of the pseudo header, which CHECKSUM_PARTIAL covers, the port is not.

@@ -82,6 +82,11 @@ static __always_inline bool packet_is_segmented_later(const hook_context *contex
 	return false;
 }
 
+static __always_inline __u32 packet_segment_length(const hook_context *context, __u32 headers, __u32 whole)
+{
+	return whole;
+}
+
 /* Update a TCP or UDP checksum in place for a changed address and port. */
 static __always_inline void packet_update_l4_checksum(hook_context *context, __u32 offset, __u16 *check,
 						      __u16 address_difference, __be16 old_port, __be16 new_port,

@@ -134,7 +134,8 @@ static __always_inline __u8 parse_ipv4(hook_context *context, struct packet *pac
 	packet->ipv4 = true;
 	address_from_ipv4(packet->flow.source, ip->saddr);
 	address_from_ipv4(packet->flow.destination, ip->daddr);
-	if (!parse_addresses_matter(packet))
+	/* An error may come from anywhere: whose packet it is about, its quote says. */
+	if (!parse_addresses_matter(packet) && ip->protocol != IPPROTO_ICMP)
 		return 0;
 	header = ip->ihl * 4;
 	length = packet_network_length(context, packet->network, bpf_ntohs(ip->tot_len));
@@ -142,7 +143,7 @@ static __always_inline __u8 parse_ipv4(hook_context *context, struct packet *pac
 		*verdict = parse_refuse(packet, HF_REASON_malformed);
 		return 0;
 	}
-	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
+	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP && ip->protocol != IPPROTO_ICMP)
 		return 0;
 	packet->fragment = bpf_ntohs(ip->frag_off) & (FRAGMENT_OFFSET | FRAGMENT_MORE);
 	packet->fragment_id = ip->id;
@@ -178,7 +179,7 @@ static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *pac
 	/* On a wire a mapped address is nobody's; here it would be an IPv4 one. */
 	if (address_is_mapped(packet->flow.source) || address_is_mapped(packet->flow.destination))
 		return 0;
-	if (!parse_addresses_matter(packet))
+	if (!parse_addresses_matter(packet) && ip->nexthdr != IPPROTO_ICMPV6)
 		return 0;
 	if (ip->version != 6) {
 		*verdict = parse_refuse(packet, HF_REASON_malformed);
@@ -190,6 +191,10 @@ static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *pac
 	protocol = ip->nexthdr;
 	offset = packet->network + sizeof(*ip);
 
+	if (unlikely(protocol == IPPROTO_ICMPV6)) {
+		packet->transport = offset;
+		return protocol;
+	}
 	for (int i = 0; i <= HF_EXTENSION_HEADERS; i++) {
 		struct extension_header *extension;
 
@@ -286,7 +291,7 @@ static __always_inline bool parse_ports(hook_context *context, struct packet *pa
 	return packet->transport + bpf_ntohs(udp->len) <= payload_end;
 }
 
-/* CONTINUE: the packet is TCP or UDP and may be ours. */
+/* CONTINUE: the packet is TCP or UDP and may be ours. HAND_OVER: it is ICMP. */
 static __always_inline int parse_packet(hook_context *context, struct packet *packet)
 {
 	struct ethhdr *ethernet;
@@ -324,6 +329,11 @@ static __always_inline int parse_packet(hook_context *context, struct packet *pa
 		return HOOK_PASS;
 	if (!protocol)
 		return verdict;
+	if (unlikely(protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)) {
+		*(__u64 *)&packet->flow.source_port = (__u64)protocol << 32;
+		packet->tcp_flags = 0;
+		return packet->fragment ? HOOK_PASS : HAND_OVER;
+	}
 	if (unlikely(packet_is_later_fragment(packet))) {
 		/* This would overwrite a TCP header's flags (RFC 1858). */
 		if (protocol == IPPROTO_TCP && (packet->fragment & FRAGMENT_OFFSET) == 1)

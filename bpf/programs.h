@@ -3,6 +3,7 @@
 #pragma once
 
 #include "datapath.h"
+#include "icmp.h"
 #include "persist/http.h"
 #include "persist/iso8583_bitmap.h"
 #include "persist/radius_attribute.h"
@@ -109,6 +110,14 @@ int HOOK_PROGRAM(_forward)(hook_context *context)
 	int verdict = datapath_read(context, &next);
 
 	return verdict == HAND_OVER ? stage_go(context, next) : verdict;
+}
+
+HOOK_SECTION
+int HOOK_PROGRAM(_icmp)(hook_context *context)
+{
+	struct task *task = task_get();
+
+	return task ? icmp(context, task) : drop(HF_REASON_state_missing);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -8,6 +8,7 @@
  *   entry --> collect (--> parser) --> bind           a stream, on TC
  *   entry --> replay (--> watch) --> emit             its member, on TC
  *   entry --> request --> parser --> followed --> forward (or, on TC, rebind)
+ *   entry --> icmp                                    pings, errors
  *   entry --> answer --> forward                      both once it is bound; on TC, what
  *                                                     is changed goes on to emit
  *
@@ -33,6 +34,7 @@
 	STAGE(followed, HF_STAGE_FOLLOWED)                                                                             \
 	STAGE(answer, HF_STAGE_ANSWER)                                                                                 \
 	STAGE(forward, HF_STAGE_FORWARD)                                                                               \
+	STAGE(icmp, HF_STAGE_ICMP)                                                                                     \
 	HOOK_STAGES(STAGE)
 
 #define STAGE_DECLARE(name, stage) int HOOK_PROGRAM(_##name)(hook_context * context);

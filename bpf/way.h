@@ -3,6 +3,7 @@
 #pragma once
 
 #include "nexthop.h"
+#include "reject.h"
 
 /*
  * The next hop of a packet whose connection has none from the mirror, or one
@@ -14,6 +15,8 @@ static __noinline int way_find(hook_context *context, const struct packet *packe
 	__u16 generation = routes_generation();
 	int reason = next_hop_ask(context, packet, connection, answer);
 
+	if (reason == HF_REASON_too_big)
+		return reject_too_big(context, packet, answer->hop.mtu);
 	if (reason)
 		return drop(reason);
 	connection->next_hop = answer->index;

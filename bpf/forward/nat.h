@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../fragment.h"
+#include "../reject.h"
 
 /* False: the packet has spent its last hop. */
 static __always_inline bool nat_network_ipv4(hook_context *context, const struct packet *packet,
@@ -43,21 +44,25 @@ static __always_inline bool nat_network_ipv6(hook_context *context, const struct
 	return true;
 }
 
-/* With `direct`, a router's work. */
-static __noinline int nat_count_hop(hook_context *context, const struct packet *packet)
+/* With `direct`, a router's work. Global: verified once. */
+__noinline int nat_count_hop(hook_context *context, const struct packet *packet)
 {
-	struct ipv6hdr *ipv6 = packet_data(context) + (packet->network & NETWORK_OFFSET_MASK);
-	struct iphdr *ipv4 = (void *)ipv6;
+	struct ipv6hdr *ipv6;
+	struct iphdr *ipv4;
 
+	if (!packet)
+		return HOOK_DROP;
+	ipv6 = packet_data(context) + (packet->network & NETWORK_OFFSET_MASK);
+	ipv4 = (void *)ipv6;
 	if (packet->ipv4) {
 		if ((void *)(ipv4 + 1) > packet_end(context) || ipv4->ttl <= 1)
-			return drop(HF_REASON_hop_limit);
+			return reject_expired(context, packet);
 		ipv4->ttl--;
 		ipv4->check = csum_update(ipv4->check, (__u16)~bpf_htons(0x0100));
 		return CONTINUE;
 	}
 	if ((void *)(ipv6 + 1) > packet_end(context) || ipv6->hop_limit <= 1)
-		return drop(HF_REASON_hop_limit);
+		return reject_expired(context, packet);
 	ipv6->hop_limit--;
 	packet_note_change(context, (__u16)~bpf_htons(1));
 	return CONTINUE;
@@ -124,7 +129,7 @@ static __always_inline int nat_network(hook_context *context, const struct packe
 	if (packet->ipv4 ? nat_network_ipv4(context, packet, connection, reply)
 			 : nat_network_ipv6(context, packet, connection, reply))
 		return CONTINUE;
-	return drop(HF_REASON_hop_limit);
+	return reject_expired(context, packet);
 }
 
 /* The port of the connection's entry, and the checksum. */
@@ -155,15 +160,19 @@ static __always_inline int nat_transport(hook_context *context, const struct pac
 	return CONTINUE;
 }
 
-static __noinline int nat_translate_both_ends(hook_context *context, const struct packet *packet,
-					      const struct hf_connection *connection)
+/* Global: verified once. */
+__noinline int nat_translate_both_ends(hook_context *context, const struct packet *packet,
+				       const struct hf_connection *connection)
 {
-	bool reply = connection->flags & HF_CONNECTION_REPLY;
 	const struct hf_other_end *end;
 	struct hf_flow_key key;
 	__u16 difference;
 	int verdict;
+	bool reply;
 
+	if (!packet || !connection)
+		return HOOK_DROP;
+	reply = connection->flags & HF_CONNECTION_REPLY;
 	if (reply || packet_is_later_fragment(packet))
 		end = fragment_other_end(packet);
 	else

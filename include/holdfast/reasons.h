@@ -6,7 +6,7 @@
  *
  * REASON(name, kind, documentation)
  *   kind  drop      the packet ended here
- *         reject    the packet ended here and its sender was told (TCP RST)
+ *         reject    the packet ended here and its sender was told (TCP RST, ICMP error)
  *         fallback  the packet went on, by a slower or a second-best way
  */
 #ifndef HOLDFAST_REASONS_H
@@ -17,8 +17,8 @@
 	REASON(fragment_early, drop,                                                                                   \
 	       "an IP fragment for a virtual address that came before, or without, its first one")                     \
 	REASON(routing_header, drop, "an IPv6 routing header with segments left, for a virtual address")               \
-	REASON(hop_limit, drop, "TTL or hop limit would reach zero")                                                   \
-	REASON(too_big, drop, "the packet is larger than the MTU of its next hop")                                     \
+	REASON(hop_limit, reject, "TTL or hop limit would reach zero")                                                 \
+	REASON(too_big, reject, "the packet is larger than the MTU of its next hop")                                   \
 	REASON(no_route, drop, "no route leads to the next hop")                                                       \
 	REASON(table_full, drop, "a connection could not be recorded: the kernel had no free entry")                   \
 	REASON(tuple_in_use, drop,                                                                                     \
@@ -101,6 +101,8 @@
 	REASON(stream_withheld, fallback,                                                                              \
 	       "nothing was left of a segment: its receiver was asked for an acknowledgement")                         \
 	REASON(member_replaced, fallback, "a member did not accept a spliced connection: another one was asked")       \
+	REASON(echo_answered, fallback, "a ping to a virtual address was answered")                                    \
+	REASON(icmp_translated, fallback, "an ICMP error about a connection's packet went to whom it concerns")        \
 	REASON(backup_chosen, fallback, "no other member was usable: a backup was chosen")                             \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \
 	REASON(next_hop_fib, fallback, "the next hop was not in the mirror: the routing table was asked")              \

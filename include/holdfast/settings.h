@@ -55,6 +55,7 @@ enum hf_stage {
 	HF_STAGE_ANSWER,                /* likewise, a member's segment */
 	HF_STAGE_FORWARD,               /* a segment that was read, on its way */
 	HF_STAGE_REBIND,                /* a request goes to another member (TC) */
+	HF_STAGE_ICMP,                  /* a ping, or an error about a connection's packet */
 	HF_STAGES,
 };
 

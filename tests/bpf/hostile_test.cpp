@@ -158,7 +158,7 @@ TEST_P(Hostile, WhatIsNotOursPasses)
 		tcp(client(), 1, other, 80, syn),
 		tcp(client(), 1, vip(), 81, syn),
 		ip(client(), vip()) / Udp{.source = 1, .destination = 80} / Payload("x"),
-		ip(client(), vip()) / Icmp{},
+		ip(client(), client(2)) / Icmp{},
 		tcp(member(1), 22, client(), 5000, ack),
 		Ethernet{.type = 0x0806} / Payload(46),
 		Ethernet{.type = 0x88cc} / Payload(46),

@@ -70,9 +70,12 @@ SipServers::SipServers(Lab &lab, bool ipv4, bool tcp)
 	for (const int number : {1, 2, 3}) {
 		const std::string name = server_name(number), base = files_ + name;
 
-		// Over TCP an answer goes where the request came from, and nowhere else.
-		shell(fmt::format("sed '{}' {}/tests/e2e/sip_server.xml > {}.xml", tcp ? "/setdest/d" : "",
-				  source_directory(), base));
+		// Over TCP an answer goes where the request came from, and nowhere else. Where clients are
+		// hidden, it goes to the address that it was received from (RFC 3261, 18.2.2).
+		const std::string change = tcp                   ? "/setdest/d"
+					   : lab.hides_clients() ? "s/\\[$host\\]/" + Lab::source_address(ipv4) + "/"
+								 : "";
+		shell(fmt::format("sed '{}' {}/tests/e2e/sip_server.xml > {}.xml", change, source_directory(), base));
 		lab.start(name,
 			  fmt::format("sipp -sf {}.xml -i {} -p 5060 -bind_local -t {} -key name "
 				      "{} -nostdin -skip_rlimit -default_behaviors all,-bye -deadcall_wait 5s "

@@ -532,8 +532,9 @@ void Lab::make_direct()
 	direct_ = true;
 }
 
-void Lab::forget_gateways() const
+void Lab::forget_gateways()
 {
+	hides_clients_ = true;
 	for (const int number : {1, 2, 3})
 		run(fmt::format("rs{}", number), "sh -c 'ip route del default; ip -6 route del default'");
 }

@@ -89,7 +89,10 @@ public:
 	// For forwarding direct: servers have the virtual address on lo, and a way of their own to the client.
 	void make_direct();
 	// For fullnat: servers know no way to the clients.
-	void forget_gateways() const;
+	void forget_gateways();
+	bool hides_clients() const { return hides_clients_; }
+	// What they see as clients then.
+	static std::string source_address(bool ipv4) { return ipv4 ? "10.0.2.1" : "fd00:2::1"; }
 	// What servers are asked at.
 	std::string service_address(bool ipv4, int number) const;
 	void move_interface(const std::string &from, const std::string &interface, const std::string &to) const;
@@ -113,7 +116,7 @@ private:
 
 	std::string prefix_, directory_, pins_;
 	pid_t daemon_ = 0;
-	bool direct_ = false;
+	bool direct_ = false, hides_clients_ = false;
 	std::vector<pid_t> children_;
 };
 

@@ -78,10 +78,9 @@ protected:
 
 		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}{}}}\nvirtual_servers:\n", word(one.rule),
 				    rule_settings(one.rule));
-		const std::string sources =
-			has_sources(one.forwarding)
-				? fmt::format(", source_addresses: [\"{}\"]", one.ipv4 ? "10.0.2.1" : "fd00:2::1")
-				: "";
+		const std::string sources = has_sources(one.forwarding) ? fmt::format(", source_addresses: [\"{}\"]",
+										      Lab::source_address(one.ipv4))
+									: "";
 		for (const auto &[name, pool, port, protocol] : {std::tuple("web", "web", web_port(one), "tcp"),
 								 {"echo", "echo", 9000, "tcp"},
 								 {"desk", "desk", 3389, "tcp"},

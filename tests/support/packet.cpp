@@ -194,7 +194,11 @@ Bytes build_layer(const Layer &layer, const Layer *next, const Bytes &rest, cons
 	} else if (const auto *ipv4 = std::get_if<Ipv4>(&layer)) {
 		bytes = build_ipv4(*ipv4, next ? protocol_of(*next) : 0, rest);
 	} else if (const auto *ipv6 = std::get_if<Ipv6>(&layer)) {
-		bytes = build_ipv6(*ipv6, next ? protocol_of(*next) : 59, rest);
+		bytes = build_ipv6(*ipv6,
+				   !next                                 ? 59
+				   : std::holds_alternative<Icmp>(*next) ? uint8_t{IPPROTO_ICMPV6}
+									 : protocol_of(*next),
+				   rest);
 	} else if (const auto *extension = std::get_if<Extension>(&layer)) {
 		bytes.push_back(next ? protocol_of(*next) : 59);
 		bytes.push_back(extension->length.value_or(static_cast<uint8_t>((extension->body.size() + 2) / 8 - 1)));
@@ -205,9 +209,11 @@ Bytes build_layer(const Layer &layer, const Layer *next, const Bytes &rest, cons
 	} else if (const auto *udp = std::get_if<Udp>(&layer)) {
 		bytes = build_udp(*udp, rest, pseudo);
 	} else if (const auto *icmp = std::get_if<Icmp>(&layer)) {
-		bytes = {icmp->type, 0, 0, 0, 0, 1, 0, 1};
+		bytes = {icmp->type, icmp->code, 0, 0};
+		put32(bytes, icmp->rest);
 		put(bytes, rest);
-		const uint16_t sum = internet_checksum(bytes);
+		const uint16_t sum = pseudo.source.size() == 16 ? transport_checksum(pseudo, IPPROTO_ICMPV6, bytes)
+								: internet_checksum(bytes);
 		bytes[2] = static_cast<uint8_t>(sum >> 8);
 		bytes[3] = static_cast<uint8_t>(sum);
 	} else {
@@ -278,11 +284,11 @@ std::string check_transport(const Pseudo &pseudo, uint8_t protocol, const Bytes 
 {
 	if (protocol == IPPROTO_UDP && get16(segment, 6) == 0)
 		return ""; // no checksum
-	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+	const bool icmp = protocol == IPPROTO_ICMP;
+	if (!icmp && protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_ICMPV6)
 		return "";
-	const uint16_t sum = transport_checksum(pseudo, protocol, segment);
-	return sum == 0 ? ""
-			: fmt::format("{} checksum is off by {:#06x}", protocol == IPPROTO_TCP ? "TCP" : "UDP", sum);
+	const uint16_t sum = icmp ? internet_checksum(segment) : transport_checksum(pseudo, protocol, segment);
+	return sum == 0 ? "" : fmt::format("the checksum of protocol {} is off by {:#06x}", protocol, sum);
 }
 
 std::string check_ipv4(const Bytes &frame, size_t at)

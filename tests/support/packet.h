@@ -78,8 +78,11 @@ struct Udp {
 	std::optional<uint16_t> checksum;
 };
 
+// ICMPv6 behind an IPv6 header.
 struct Icmp {
 	uint8_t type = 8;
+	uint8_t code = 0;
+	uint32_t rest = 0x00010001; // of its header
 };
 
 struct Payload {
