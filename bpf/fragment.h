@@ -38,22 +38,24 @@ static __noinline const struct hf_other_end *fragment_other_end(const struct pac
 	const struct hf_embryonic_connection *embryo;
 	const struct hf_fragment *fragment;
 	const struct hf_other_end *found;
-	struct hf_fragment_key key;
-	struct hf_flow_key flow;
+	union {
+		struct hf_fragment_key fragment;
+		struct hf_flow_key flow;
+	} key;
 
 	if (unlikely(packet_is_later_fragment(packet))) {
-		fragment_key(&key, packet);
-		fragment = bpf_map_lookup_elem(&fragments, &key);
+		fragment_key(&key.fragment, packet);
+		fragment = bpf_map_lookup_elem(&fragments, &key.fragment);
 		if (!fragment)
 			return NULL;
 		return &fragment->other_end;
 	}
 	/* Older kernels take no key from memory that is known only as an argument. */
-	flow = packet->flow;
-	found = bpf_map_lookup_elem(&other_ends, &flow);
+	key.flow = packet->flow;
+	found = bpf_map_lookup_elem(&other_ends, &key.flow);
 	if (found)
 		return found;
-	embryo = bpf_map_lookup_elem(&embryonic_connections, &flow);
+	embryo = bpf_map_lookup_elem(&embryonic_connections, &key.flow);
 	if (!embryo)
 		return NULL;
 	return &embryo->other_end;

@@ -32,8 +32,10 @@ static __always_inline __u32 selection_slot(struct hf_selection_table table, __u
 /* The first of a table that takes new clients, from a place in it on. */
 static __always_inline __u32 select_from(struct hf_selection_table table, __u32 place, __u32 pool_id)
 {
+	if (!table.size)
+		return 0;
 	/* A member whose state has just changed is still in the table for a moment. */
-	for (int i = 0; table.size && i < HF_ROTATION_ATTEMPTS; i++) {
+	for (int i = 0; i < HF_ROTATION_ATTEMPTS; i++) {
 		__u32 member = selection_slot(table, (place + i) % table.size);
 
 		if (member_takes_new(member, pool_id))
@@ -62,9 +64,12 @@ __noinline __u32 select_by_turn(__u32 pool_id)
 	if (!pool || !turn)
 		return 0;
 	table = selection_table(&pool->rotation);
-	for (int i = 0; table.size && i < HF_ROTATION_ATTEMPTS; i++) {
-		__u32 member = selection_slot(table, __sync_fetch_and_add(turn, 1) % table.size);
+	for (int i = 0; i < HF_ROTATION_ATTEMPTS; i++) {
+		__u32 member;
 
+		if (!table.size)
+			break;
+		member = selection_slot(table, __sync_fetch_and_add(turn, 1) % table.size);
 		if (member_takes_new(member, pool_id))
 			return member;
 	}

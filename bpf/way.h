@@ -9,8 +9,8 @@
  * The next hop of a packet whose connection has none from the mirror, or one
  * that this hook cannot reach. CONTINUE: `answer` says where.
  */
-static __noinline int way_find(hook_context *context, const struct packet *packet, struct hf_connection *connection,
-			       struct next_hop_answer *answer)
+static __always_inline int way_find(hook_context *context, const struct packet *packet,
+				    struct hf_connection *connection, struct next_hop_answer *answer)
 {
 	__u16 generation = routes_generation();
 	int reason = next_hop_ask(context, packet, connection, answer);

@@ -106,10 +106,9 @@ static __always_inline int nat_transport_other_end(hook_context *context, const 
 
 	if ((void *)(udp + 1) > packet_end(context))
 		return drop(HF_REASON_malformed);
-	if (reply)
-		udp->dest = end->port;
-	else
-		udp->source = end->port;
+	/* Likewise, both. */
+	udp->source = reply ? udp->source : end->port;
+	udp->dest = reply ? end->port : udp->dest;
 	if (packet->flow.protocol == IPPROTO_UDP) {
 		packet_update_l4_checksum(context, offset + offsetof(struct udphdr, check), &udp->check, difference,
 					  old, end->port, true);

@@ -77,8 +77,8 @@ static __noinline int rebind_cut(struct task *task, struct hf_splice *splice, bo
 }
 
 /* The packet becomes the RST for the old member, whose copy leaves, and then a SYN. */
-static __noinline int rebind_connect(hook_context *context, struct task *task, struct hf_splice *splice,
-				     __u32 forwarded)
+static __always_inline int rebind_connect(hook_context *context, struct task *task, struct hf_splice *splice,
+					  __u32 forwarded)
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
 	struct packet *packet = &task->packet;
