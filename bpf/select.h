@@ -118,11 +118,17 @@ static long select_compare(__u32 index, struct select_least *least)
 __noinline __u32 select_by_connections(__u32 pool_id)
 {
 	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
-	__u32 *turn = bpf_map_lookup_elem(&pool_turns, &pool_id);
+	__u32 *turn = bpf_map_lookup_elem(&pool_turns, &pool_id), zero = 0;
+	/*
+	 * Pool 0 has no turns: a 0 that the verifier does not know. Before Linux 6.8 it walks a callback once,
+	 * with what it knows of the context, and removes what it takes for dead.
+	 */
+	const __u32 *nobody = bpf_map_lookup_elem(&pool_turns, &zero);
 	struct select_least least = {.pool = pool_id};
 
-	if (!pool || !turn)
+	if (!pool || !turn || !nobody)
 		return 0;
+	least.member = least.load = least.weight = *nobody;
 	least.table = selection_table(&pool->once);
 	least.start = __sync_fetch_and_add(turn, 1);
 	if (least.table.size)

@@ -83,8 +83,17 @@ Lab::~Lab()
 		stop(children_.back(), SIGKILL);
 	run("balancer", fmt::format("{} --detach --pin-dir {}", program("holdfastd"), pins_));
 	shell(fmt::format("rm -rf /sys/fs/bpf/{}-*", prefix_));
+	for (const std::string &name : namespaces_)
+		shell(fmt::format("ip netns del {}-{}", prefix_, name));
 	shell(fmt::format("bash -c 'lab_prefix={} lab_directory={}; . {}/scripts/lab; lab_down'", prefix_, directory_,
 			  source_directory()));
+}
+
+void Lab::add_namespace(const std::string &name)
+{
+	shell(fmt::format("ip netns add {}-{}", prefix_, name));
+	run(name, "ip link set lo up");
+	namespaces_.push_back(name);
 }
 
 std::string Lab::in(const std::string &where, const std::string &command) const

@@ -95,6 +95,8 @@ public:
 	static std::string source_address(bool ipv4) { return ipv4 ? "10.0.2.1" : "fd00:2::1"; }
 	// What servers are asked at.
 	std::string service_address(bool ipv4, int number) const;
+	// Another host, with nothing in it.
+	void add_namespace(const std::string &name);
 	void move_interface(const std::string &from, const std::string &interface, const std::string &to) const;
 
 	static std::string client_address(bool ipv4, int client);
@@ -118,6 +120,7 @@ private:
 	pid_t daemon_ = 0;
 	bool direct_ = false, hides_clients_ = false;
 	std::vector<pid_t> children_;
+	std::vector<std::string> namespaces_; // beside the lab's own
 };
 
 // Where the programs under test are: beside this test program.

@@ -466,7 +466,8 @@ void Parser::read_virtual_server(ObjectReader &reader)
 		server.idle_timeout = static_cast<uint32_t>(*timeout);
 	read_opening(reader, server);
 	read_sources(reader, server);
-	reader.unavailable({"new_sessions_per_second", "own_addresses"});
+	server.own_addresses = reader.boolean("own_addresses").value_or(true);
+	reader.unavailable({"new_sessions_per_second"});
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"),
 			   reader.place("server_first_wait"), reader.place("x_forwarded_for"),
 			   reader.place("forwarding"), reader.has("pool"), reader.has("persistence"),

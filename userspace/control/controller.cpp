@@ -6,6 +6,7 @@
 #include <set>
 
 #include "datapath/wake.h"
+#include "nexthop/own_addresses.h"
 #include "reconcile/image.h"
 #include "reconcile/reconcile.h"
 #include "util/file.h"
@@ -135,6 +136,7 @@ Result<void> Controller::start()
 			return attached;
 		log_error("{}", attached.error().message());
 	}
+	own_addresses();
 	refresh_next_hops();
 	warn_about_forwarding(config_);
 	if (file_differs())
@@ -294,6 +296,7 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 		return refuse(written.error());
 	config_ = config;
 	applied_ = yaml;
+	own_addresses();
 	refresh_next_hops();
 	warn_about_forwarding(config_);
 	report.writes = written->writes;
@@ -346,10 +349,30 @@ void Controller::attach_again()
 		log_error("{}", attached.error().message());
 }
 
+// The virtual servers' addresses, and those that members see as clients.
+void Controller::own_addresses()
+{
+	std::set<Address> wanted;
+	std::set<int> interfaces;
+
+	for (const VirtualServer &server : config_.virtual_servers) {
+		if (!server.own_addresses)
+			continue;
+		wanted.insert(server.address);
+		wanted.insert(server.source_addresses.begin(), server.source_addresses.end());
+	}
+	for (const Attachment &attachment : attachments_)
+		interfaces.insert(attachment.index);
+	if (auto owned = holdfast::own_addresses(mirror_->netlink(), wanted, interfaces); !owned)
+		log_error("{}", owned.error().message());
+}
+
 void Controller::refresh_next_hops()
 {
-	if (mirror_->changed())
+	if (mirror_->changed()) {
 		attach_again();
+		own_addresses();
+	}
 	if (auto refreshed = mirror_->refresh(); !refreshed)
 		log_error("{}", refreshed.error().message());
 }

@@ -110,6 +110,7 @@ private:
 	Result<ApplyReport> write(const Config &config, const std::function<Result<void>()> &commit);
 	Ids ids_from_maps() const;
 	void attach_again();
+	void own_addresses();
 	void renew_cookie_key();
 	void limit_segments();
 	std::string applied_path() const { return state_.path() + "/applied.yaml"; }

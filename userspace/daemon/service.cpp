@@ -204,8 +204,10 @@ Result<void> detach_service(const ServiceOptions &options)
 	if (!removed)
 		return removed.error();
 	if (!removed->empty()) {
-		if (auto released = release_neighbours(); !released)
-			log_warning("{}", released.error().message());
+		for (auto *release : {release_neighbours, release_addresses}) {
+			if (auto released = release(); !released)
+				log_warning("{}", released.error().message());
+		}
 	}
 	for (const std::string &line : *removed)
 		log_info("removed: {}", line);

@@ -119,6 +119,7 @@ struct VirtualServer {
 	uint32_t server_first_wait = HF_SERVER_FIRST_WAIT_DEFAULT;
 	uint8_t proxy_protocol = 0; // its version; 0: none
 	bool x_forwarded_for = false;
+	bool own_addresses = true;             // the host has its addresses, where a network of its own has them
 	std::vector<Address> source_addresses; // what members see as clients: fullnat
 	uint16_t lowest_source_port = HF_SOURCE_PORT_LOWEST;
 	uint16_t highest_source_port = 65535;

@@ -33,6 +33,8 @@ public:
 	// Reads the kernel's state and writes what differs. Cheap when nothing does.
 	Result<void> refresh();
 
+	Netlink &netlink() { return *netlink_; }
+
 	// Members without a resolved next hop, as "POOL/NAME" ids.
 	const std::set<uint32_t> &unresolved() const { return unresolved_; }
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <functional>
 #include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -20,8 +21,8 @@ namespace holdfast
 namespace
 {
 
-// Marks neighbour entries as ours (`ip neigh` shows it as "proto 72"; "H").
-constexpr uint8_t neighbour_protocol = 72;
+// Marks neighbour entries and addresses as ours (`ip neigh` and `ip addr` show it as "proto 72", or 0x48; "H").
+constexpr uint8_t our_protocol = 72;
 
 using Attributes = std::vector<const nlattr *>;
 
@@ -213,8 +214,7 @@ Result<std::vector<Neighbour>> Netlink::neighbours()
 		neighbour.permanent = body->ndm_state & NUD_PERMANENT;
 		neighbour.managed =
 			attributes[NDA_FLAGS_EXT] && mnl_attr_get_u32(attributes[NDA_FLAGS_EXT]) & NTF_EXT_MANAGED;
-		neighbour.ours =
-			attributes[NDA_PROTOCOL] && mnl_attr_get_u8(attributes[NDA_PROTOCOL]) == neighbour_protocol;
+		neighbour.ours = attributes[NDA_PROTOCOL] && mnl_attr_get_u8(attributes[NDA_PROTOCOL]) == our_protocol;
 		neighbour.valid = body->ndm_state & usable && attributes[NDA_LLADDR];
 		copy_mac(neighbour.mac, attributes[NDA_LLADDR]);
 		neighbours.push_back(neighbour);
@@ -271,10 +271,79 @@ Result<void> Netlink::manage(int interface, const Address &address, bool on)
 	add_address(request, NDA_DST, address);
 	if (on)
 		mnl_attr_put_u32(request, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
-	mnl_attr_put_u8(request, NDA_PROTOCOL, neighbour_protocol);
+	mnl_attr_put_u8(request, NDA_PROTOCOL, our_protocol);
 	const int failed = ask(socket_.get(), request, ++sequence_, [](const nlmsghdr *) {});
 	if (failed)
 		return Error::system(fmt::format("netlink: neighbour {}", address.text()), failed);
+	return {};
+}
+
+Result<std::vector<HostAddress>> Netlink::addresses()
+{
+	std::array<char, 256> buffer{};
+	std::vector<HostAddress> found;
+	nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
+
+	request->nlmsg_type = RTM_GETADDR;
+	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	mnl_nlmsg_put_extra_header(request, sizeof(ifaddrmsg));
+	const int failed = ask(socket_.get(), request, ++sequence_, [&](const nlmsghdr *message) {
+		const auto *answer = static_cast<const ifaddrmsg *>(mnl_nlmsg_get_payload(message));
+		const Attributes attributes = attributes_of(message, sizeof(ifaddrmsg), IFA_MAX);
+		const auto address =
+			address_of(attributes[IFA_LOCAL] ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS]);
+
+		if (message->nlmsg_type != RTM_NEWADDR || !address)
+			return;
+		found.push_back({static_cast<int>(answer->ifa_index), *address, answer->ifa_prefixlen,
+				 attributes[IFA_PROTO] && mnl_attr_get_u8(attributes[IFA_PROTO]) == our_protocol});
+	});
+	if (failed)
+		return Error::system("netlink: addresses", failed);
+	return found;
+}
+
+Result<void> Netlink::own(int interface, const Address &address, bool on)
+{
+	std::array<char, 256> buffer{};
+	nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
+
+	request->nlmsg_type = on ? RTM_NEWADDR : RTM_DELADDR;
+	request->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | (on ? NLM_F_CREATE | NLM_F_EXCL : 0));
+	auto *body = static_cast<ifaddrmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(ifaddrmsg)));
+	body->ifa_family = family_of(address);
+	body->ifa_prefixlen = address.is_ipv4() ? 32 : 128;
+	body->ifa_index = static_cast<unsigned>(interface);
+	add_address(request, IFA_LOCAL, address);
+	add_address(request, IFA_ADDRESS, address);
+	if (on) {
+		mnl_attr_put_u8(request, IFA_PROTO, our_protocol);
+		if (!address.is_ipv4()) {
+			// Nobody is asked whether it is free, and none of the host's connections begins from it.
+			const ifa_cacheinfo times{.ifa_prefered = 0, .ifa_valid = ~0U, .cstamp = 0, .tstamp = 0};
+
+			mnl_attr_put_u32(request, IFA_FLAGS, IFA_F_NODAD);
+			mnl_attr_put(request, IFA_CACHEINFO, sizeof(times), &times);
+		}
+	}
+	const int failed = ask(socket_.get(), request, ++sequence_, [](const nlmsghdr *) {});
+	if (failed && !(on ? failed == EEXIST : failed == EADDRNOTAVAIL))
+		return Error::system(fmt::format("netlink: address {}", address.text()), failed);
+	return {};
+}
+
+Result<void> release_addresses()
+{
+	auto netlink = Netlink::open();
+	if (!netlink)
+		return netlink.error();
+	auto addresses = (*netlink)->addresses();
+	if (!addresses)
+		return addresses.error();
+	for (const HostAddress &address : *addresses) {
+		if (address.ours)
+			(void)(*netlink)->own(address.interface, address.address, false);
+	}
 	return {};
 }
 

@@ -49,6 +49,17 @@ struct Route {
 	Address next; // the gateway, or the destination itself
 };
 
+// An address that an interface has.
+struct HostAddress {
+	int interface = 0;
+	Address address;
+	uint8_t prefix = 0;
+	bool ours = false; // because own() asked for it
+};
+
+// Ends all that Netlink::own() has asked for, in this network namespace.
+Result<void> release_addresses();
+
 // Ends all that Netlink::manage() has asked for, in this network namespace.
 Result<void> release_neighbours();
 
@@ -68,6 +79,11 @@ public:
 	// Asks the kernel to resolve a neighbour and to keep it resolved (NTF_EXT_MANAGED,
 	// Linux 5.16), or to stop that. The entry is marked as asked for by this program.
 	Result<void> manage(int interface, const Address &address, bool on);
+
+	Result<std::vector<HostAddress>> addresses();
+	// Gives an interface an address of its own (a whole one: /32, /128), or takes it away again. It is marked
+	// as asked for by this program (IFA_PROTO, Linux 5.18), and no IPv6 connection of the host's begins from it.
+	Result<void> own(int interface, const Address &address, bool on);
 
 private:
 	Netlink() = default;
