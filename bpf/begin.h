@@ -112,6 +112,8 @@ static __noinline int connection_place(const struct packet *packet, struct decis
 	decide(packet, settings, decision, now);
 	if (midstream && !decision->placed)
 		return CONTINUE;
+	/* It was there before: no limit of new ones is its. */
+	decision->beyond |= midstream;
 	*refused = HF_REASON_no_usable_member;
 	if (!decision->member)
 		return CONTINUE;

@@ -271,15 +271,19 @@ static __always_inline void connection_advance(struct hf_connection *connection,
 	if (tcp_flags & TCP_RST)
 		connection->state = HF_CONNECTION_CLOSED;
 	else if (connection->state != HF_CONNECTION_CLOSED ||
-		 (connection->flags & HF_CONNECTION_REPLY && !(tcp_flags & TCP_SYN)))
-		/* A member that goes on has not accepted the RST (RFC 5961). */
+		 ((connection->flags & HF_CONNECTION_REPLY || connection->forwarding == HF_FORWARDING_DIRECT) &&
+		  !(tcp_flags & TCP_SYN)))
+		/* A member that goes on has not accepted the RST (RFC 5961). With `direct` only the client can tell. */
 		connection->state = connection_state(connection);
 }
 
 /* A connection that is closed needs no place any more; one that goes on after a RST does. */
 static __always_inline void connection_adjust_place(struct hf_connection *connection)
 {
-	bool closed = connection->state == HF_CONNECTION_CLOSED, counted = connection->flags & HF_CONNECTION_COUNTED;
+	/* With `direct`, a FIN of the client's is all that is seen of an end. */
+	bool closed = connection->state == HF_CONNECTION_CLOSED ||
+		      (connection->forwarding == HF_FORWARDING_DIRECT && connection->flags & HF_CONNECTION_CLIENT_FIN);
+	bool counted = connection->flags & HF_CONNECTION_COUNTED;
 	const struct hf_member *member = member_get(connection->member);
 
 	if (closed && counted) {
@@ -296,10 +300,18 @@ static __always_inline bool connection_query(struct session_query *query, const 
 {
 	const struct hf_virtual_server *settings = service_settings(connection->virtual_server);
 	bool reply = connection->flags & HF_CONNECTION_REPLY;
+	const __u8 *client = reply ? packet->flow.destination : packet->flow.source;
+	const struct hf_other_end *end;
 
 	query->now = now;
-	return settings && decide_query(query, settings, connection->virtual_server,
-					reply ? packet->flow.destination : packet->flow.source, packet->ipv4);
+	/* A member does not know the client. */
+	if (reply && connection_has_other_end(connection)) {
+		end = fragment_other_end(packet);
+		if (!end)
+			return false;
+		client = end->address;
+	}
+	return settings && decide_query(query, settings, connection->virtual_server, client, packet->ipv4);
 }
 
 /* What the other direction puts in at its other end: it is known from this one's flow. 0 if it is there. */
@@ -346,18 +358,19 @@ enum connection_fate {
 	CONNECTION_RESET, /* it is to be reset, and its sender told */
 };
 
-/* The entry of the other direction is made again. */
-static __noinline void connection_heal(const struct hf_flow_key *flow, const struct hf_connection *connection,
+/* The entry of the other direction is made again. False: its key is another connection's. */
+static __noinline bool connection_heal(const struct hf_flow_key *flow, const struct hf_connection *connection,
 				       const struct hf_flow_key *key)
 {
 	struct hf_connection made;
 
 	connection_partner(&made, flow, connection);
 	if (bpf_map_update_elem(&connections, key, &made, BPF_NOEXIST))
-		return;
+		return false;
 	if (connection_has_other_end(connection))
 		connection_record_partners_end(flow, connection, key);
 	reason_count(HF_REASON_connection_healed);
+	return true;
 }
 
 /*
@@ -412,8 +425,13 @@ static __noinline enum connection_fate connection_track(const struct packet *pac
 		partner->flags =
 			(partner->flags & ~HF_CONNECTION_COUNTED) | (connection->flags & HF_CONNECTION_COUNTED);
 		partner->state = connection->state;
-	} else if (!partner && connection->state != HF_CONNECTION_CLOSED) {
-		connection_heal(&packet->flow, connection, &key);
+	} else if (partner ? connection_has_other_end(connection)
+			   : connection->state != HF_CONNECTION_CLOSED &&
+				     !connection_heal(&packet->flow, connection, &key) &&
+				     connection_has_other_end(connection)) {
+		/* Its source is another connection's by now: the table had needed the entry's place. */
+		connection_remove(&packet->flow, connection);
+		return CONNECTION_OVER;
 	}
 	if (connection_query(&query, packet, connection, now))
 		session_touch(&query);
@@ -441,8 +459,14 @@ static __noinline int connection_establish(const struct packet *packet, struct h
 	connection->created = connection->last_seen = now;
 	connection_partner_key(&key, &packet->flow, connection);
 	connection_partner(&partner, &packet->flow, connection);
-	if (connection_has_other_end(connection) && connection_record_partners_end(&packet->flow, connection, &key))
-		return -1;
+	if (connection_has_other_end(connection)) {
+		const struct hf_connection *other = bpf_map_lookup_elem(&connections, &key);
+
+		if (other && !connection_pairs(&key, other, &packet->flow, connection->flags & HF_CONNECTION_REPLY))
+			return -1;
+		if (connection_record_partners_end(&packet->flow, connection, &key))
+			return -1;
+	}
 	if (bpf_map_update_elem(&connections, &packet->flow, connection, BPF_ANY))
 		return -1;
 	if (bpf_map_update_elem(&connections, &key, &partner, BPF_ANY)) {

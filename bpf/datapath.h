@@ -116,6 +116,9 @@ static __always_inline int datapath_forward(hook_context *context, struct packet
 	if (unlikely(!hop)) {
 		/* Not in the mirror: the FIB's own answer, for this packet. */
 		neighbour = !answer.resolved;
+		/* The kernel would look for the packet's own destination. */
+		if (neighbour && connection->forwarding == HF_FORWARDING_DIRECT)
+			return drop(HF_REASON_neighbour_unknown);
 		reason_count(neighbour ? HF_REASON_next_hop_neighbour : HF_REASON_next_hop_fib);
 		hop = &answer.hop;
 	}
@@ -125,6 +128,10 @@ static __always_inline int datapath_forward(hook_context *context, struct packet
 		return reject_too_big(context, packet, hop->mtu);
 	if (next && connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
 		enum translate_known known = read ? TRANSLATE_READ : TRANSLATE_UNREAD;
+
+		/* An error quotes the packet as it came. */
+		if (unlikely(!nat_has_hops(context, packet)))
+			return reject_expired(context, packet);
 
 		if (HOOK_HAS_LOWER_HOOK && read && reply) {
 			verdict = datapath_insert(context, packet, hop);

@@ -22,7 +22,7 @@ __noinline __u32 select_by_method(const struct hf_virtual_server *settings, cons
 		return select_by_turn(pool);
 	switch (settings->method) {
 	case HF_METHOD_SOURCE_HASH:
-		return select_by_hash(pool, source_address_hash(flow, false));
+		return select_by_hash(pool, source_address_hash(flow, false), false);
 	case HF_METHOD_LEAST_CONNECTIONS:
 		return select_by_connections(pool);
 	case HF_METHOD_RANDOM:
@@ -78,7 +78,8 @@ __noinline int decide(const struct packet *packet, const struct hf_virtual_serve
 	decision->placed = true;
 	if (type == HF_RULE_SOURCE_ADDRESS_HASH || type == HF_RULE_SOURCE_ADDRESS_PORT_HASH) {
 		decision->member = select_by_hash(
-			settings->pool, source_address_hash(&packet->flow, type == HF_RULE_SOURCE_ADDRESS_PORT_HASH));
+			settings->pool, source_address_hash(&packet->flow, type == HF_RULE_SOURCE_ADDRESS_PORT_HASH),
+			!fresh);
 		return 0;
 	}
 	query.now = now;
@@ -92,7 +93,7 @@ __noinline int decide(const struct packet *packet, const struct hf_virtual_serve
 		}
 	}
 	if (settings->method == HF_METHOD_SOURCE_HASH && (fresh || type == HF_RULE_NONE)) {
-		decision->member = select_by_hash(settings->pool, source_address_hash(&packet->flow, false));
+		decision->member = select_by_hash(settings->pool, source_address_hash(&packet->flow, false), !fresh);
 	} else {
 		decision->placed = false;
 		if (fresh)

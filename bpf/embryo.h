@@ -112,7 +112,7 @@ static __noinline int connection_nurse(hook_context *context, const struct packe
 		proved = (reply || (direct && now != embryo->connection.created)) && !(flags & TCP_SYN);
 	} else if (direct) {
 		/* What the member says is not seen: who goes on has heard it. */
-		proved = !(flags & TCP_SYN) && flags & TCP_ACK;
+		proved = embryo->connection.state == HF_CONNECTION_SYN && !(flags & TCP_SYN) && flags & TCP_ACK;
 	} else if (embryo->connection.state == HF_CONNECTION_SYN) {
 		if ((void *)(tcp + 1) > packet_end(context))
 			return drop(HF_REASON_malformed);

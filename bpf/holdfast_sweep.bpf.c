@@ -217,6 +217,9 @@ static long sweep_other_end(void *map, const struct hf_flow_key *marked, struct 
 	const struct hf_connection *connection;
 	struct hf_flow_key key = *marked;
 
+	/* It is recorded before its connection is. */
+	if (walk->filter != HF_SWEEP_ALL && (__u16)(walk->now - end->made) < 2)
+		return 0;
 	flow_mark_member(&key, 0);
 	connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection ||

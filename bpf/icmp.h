@@ -7,6 +7,7 @@
 #pragma once
 
 #include "embryo.h"
+#include "forward/nat.h"
 #include "splice/translate.h"
 #include "way.h"
 
@@ -66,12 +67,16 @@ static __noinline int icmp_answer_echo(hook_context *context, const struct packe
 		address = ipv4->saddr;
 		ipv4->saddr = ipv4->daddr;
 		ipv4->daddr = address;
+		ipv4->check =
+			csum_update(ipv4->check, csum_difference16(bpf_htons(ipv4->ttl << 8), bpf_htons(64 << 8)));
+		ipv4->ttl = 64;
 		return segment_return(context);
 	}
 	if ((void *)(ipv6 + 1) > packet_end(context))
 		return drop(HF_REASON_malformed);
 	__builtin_memcpy(&ipv6->saddr, packet->flow.destination, 16);
 	__builtin_memcpy(&ipv6->daddr, packet->flow.source, 16);
+	ipv6->hop_limit = 64;
 	return segment_return(context);
 }
 
@@ -100,6 +105,9 @@ static __noinline bool icmp_read(const struct packet *packet, struct message *me
 			return false;
 		address_from_ipv6(flow->source, &ipv6->daddr);
 		address_from_ipv6(flow->destination, &ipv6->saddr);
+		/* On a wire these are nobody's, as in parse_ipv6(). */
+		if (address_is_mapped(flow->source) || address_is_mapped(flow->destination))
+			return false;
 		quote->protocol = ipv6->nexthdr;
 		quote->at = ICMP_HEADER + sizeof(*ipv6);
 	}
@@ -152,14 +160,16 @@ static __always_inline void icmp_put_sequence_back(struct message *message, cons
 {
 	struct hf_splice *splice = splice_get(connection->splice);
 	__be32 *sequence = (__be32 *)icmp_word(message, quote->at + 4);
-	__u32 number = bpf_ntohl(*sequence);
 	__be32 old = *sequence;
+	__u32 number;
 
 	if (!splice || quote->protocol != IPPROTO_TCP || splice->state != HF_SPLICE_BOUND)
 		return;
-	if (connection->flags & HF_CONNECTION_REPLY ? translate_acknowledgement(splice, HF_REQUESTS, &number)
-						    : translate_acknowledgement(splice, HF_ANSWERS, &number))
-		return;
+	/* It acknowledges nothing: as the edge of a block, that changes nothing of the splice. */
+	if (connection->flags & HF_CONNECTION_REPLY)
+		number = translate_edge(splice, HF_REQUESTS, bpf_ntohl(old), false);
+	else
+		number = translate_edge(splice, HF_ANSWERS, bpf_ntohl(old), false);
 	*sequence = bpf_htonl(number);
 	icmp_adjust_quote(message, quote, csum_fold(csum_add32(csum_add32(0, ~old), *sequence)));
 }
@@ -186,6 +196,7 @@ static __noinline int icmp_write_addresses(hook_context *context, const struct p
 {
 	struct ipv6hdr *ipv6;
 	struct iphdr *ipv4;
+	__u32 difference;
 
 	packet_linearize(context);
 	ipv4 = packet_data(context) + (packet->network & NETWORK_OFFSET_MASK);
@@ -193,11 +204,12 @@ static __noinline int icmp_write_addresses(hook_context *context, const struct p
 	if (packet->ipv4) {
 		if ((void *)(ipv4 + 1) > packet_end(context))
 			return drop(HF_REASON_malformed);
+		difference = csum_add32(csum_add32(0, ~ipv4->saddr), ~ipv4->daddr) + (__u16)~bpf_htons(0x0100);
 		ipv4->saddr = *(const __be32 *)(source + 12);
 		ipv4->daddr = *(const __be32 *)(destination + 12);
 		ipv4->ttl--;
-		ipv4->check = 0;
-		ipv4->check = ~csum_fold(csum_words(0, ipv4, sizeof(*ipv4)));
+		difference = csum_add32(csum_add32(difference, ipv4->saddr), ipv4->daddr);
+		ipv4->check = csum_update(ipv4->check, csum_fold(difference));
 		return CONTINUE;
 	}
 	if ((void *)(ipv6 + 1) > packet_end(context))
@@ -268,9 +280,10 @@ static __noinline int icmp_pass_on(hook_context *context, struct task *task, str
 	int verdict;
 
 	if (!hop || !hop->interface) {
-		verdict = way_find(context, packet, connection, &answer);
-		if (verdict != CONTINUE)
-			return verdict;
+		/* No error is made of an error. */
+		verdict = next_hop_ask(context, packet, connection, &answer);
+		if (verdict)
+			return drop(verdict);
 		hop = answer.index ? bpf_map_lookup_elem(&next_hops, &answer.index) : NULL;
 	}
 	if (HOOK_HAS_LOWER_HOOK && (!hop || !(hop->flags & HF_NEXT_HOP_XDP)))
@@ -278,14 +291,19 @@ static __noinline int icmp_pass_on(hook_context *context, struct task *task, str
 	if (!hop) {
 		neighbour = !answer.resolved;
 		hop = &answer.hop;
+		if (neighbour && connection->forwarding == HF_FORWARDING_DIRECT)
+			return drop(HF_REASON_neighbour_unknown);
 	}
+	if (!nat_has_hops(context, packet))
+		return drop(HF_REASON_hop_limit);
 	reason_count(HF_REASON_icmp_translated);
 	__builtin_memcpy(from, task->reply.source, 16);
-	if (connection->forwarding != HF_FORWARDING_DIRECT) {
+	if (connection->forwarding == HF_FORWARDING_DIRECT)
+		verdict = icmp_write_addresses(context, packet, from, task->reply.destination);
+	else
 		verdict = icmp_translate(context, task, message, quote, from);
-		if (verdict != CONTINUE)
-			return verdict;
-	}
+	if (verdict != CONTINUE)
+		return verdict;
 	verdict = way_write_link(context, packet, hop);
 	if (verdict != CONTINUE)
 		return verdict;

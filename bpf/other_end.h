@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "clock.h"
 #include "parse.h"
 
 static __always_inline bool connection_has_other_end(const struct hf_connection *connection)
@@ -71,7 +72,7 @@ __noinline int other_end_get(const struct hf_flow_key *flow, const struct hf_con
 /* 0 if it is there. */
 static __noinline int other_end_record(const struct hf_flow_key *flow, __u32 mark, const __u8 *address, __be16 port)
 {
-	struct hf_other_end end = {.port = port};
+	struct hf_other_end end = {.port = port, .made = clock_now()};
 	struct hf_flow_key key;
 
 	__builtin_memcpy(end.address, address, sizeof(end.address));

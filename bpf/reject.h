@@ -56,13 +56,14 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
 	__type(value, struct icmp_rate);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 } icmp_rates SEC(".maps");
 
-static __always_inline bool icmp_may_send(void)
+/* What tells of a path's MTU is not to be crowded out by what anybody can ask for. */
+static __always_inline bool icmp_may_send(bool too_big)
 {
-	__u32 zero = 0, now = clock_now();
-	struct icmp_rate *rate = bpf_map_lookup_elem(&icmp_rates, &zero);
+	__u32 which = too_big, now = clock_now();
+	struct icmp_rate *rate = bpf_map_lookup_elem(&icmp_rates, &which);
 
 	if (!rate)
 		return false;
@@ -118,7 +119,7 @@ __noinline int reject_with_icmp(hook_context *context, const struct packet *pack
 
 	if (!message || !packet)
 		return drop(HF_REASON_state_missing);
-	if (packet_is_later_fragment(packet) || !icmp_may_send())
+	if (packet_is_later_fragment(packet) || !icmp_may_send(error == ICMP_TOO_BIG))
 		return HOOK_DROP;
 	header = segment_network_length(packet);
 	size = packet->network_length < ICMP_QUOTE ? packet->network_length : ICMP_QUOTE;

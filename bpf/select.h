@@ -139,9 +139,10 @@ __noinline __u32 select_by_connections(__u32 pool_id)
 /*
  * The Maglev table names a member for each hash. One that cannot take the client
  * keeps its slots: only its own clients go elsewhere, each to a choice that is
- * itself a hash, and they come back with it.
+ * itself a hash, and they come back with it. `old`: the client was there before, so that
+ * the limits of new ones are not its.
  */
-__noinline __u32 select_by_hash(__u32 pool_id, __u64 hash)
+__noinline __u32 select_by_hash(__u32 pool_id, __u64 hash, bool old)
 {
 	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
 	struct hf_selection_table table;
@@ -153,7 +154,7 @@ __noinline __u32 select_by_hash(__u32 pool_id, __u64 hash)
 	if (!table.size)
 		return select_backup(pool, pool_id, hash);
 	member = selection_slot(table, hash % table.size);
-	if (likely(member_takes_new(member, pool_id)))
+	if (likely(member_takes_new(member, pool_id)) || (old && member_accepts_clients(member, pool_id)))
 		return member;
 	reason_count(HF_REASON_hash_second_choice);
 	for (int i = 0; i < HF_HASH_ATTEMPTS; i++) {

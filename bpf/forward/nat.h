@@ -44,6 +44,14 @@ static __always_inline bool nat_network_ipv6(hook_context *context, const struct
 	return true;
 }
 
+static __always_inline bool nat_has_hops(hook_context *context, const struct packet *packet)
+{
+	const __u8 *network = packet_data(context) + (packet->network & NETWORK_OFFSET_MASK);
+
+	return (void *)(network + sizeof(struct iphdr)) <= packet_end(context) &&
+	       network[packet->ipv4 ? offsetof(struct iphdr, ttl) : offsetof(struct ipv6hdr, hop_limit)] > 1;
+}
+
 /* With `direct`, a router's work. Global: verified once. */
 __noinline int nat_count_hop(hook_context *context, const struct packet *packet)
 {

@@ -33,6 +33,17 @@ static __always_inline bool source_claim(const struct hf_flow_key *reply, const 
 	return false;
 }
 
+/* What an earlier connection has left of a tuple, or of the client's flow, is nobody's: an embryo's ends are its own. */
+static __noinline void source_clear(const struct hf_flow_key *flow, const struct hf_connection *forward,
+				    const struct hf_flow_key *reply)
+{
+	struct hf_flow_key key = *reply;
+
+	bpf_map_delete_elem(&other_ends, &key);
+	other_end_key(&key, flow, forward->member);
+	bpf_map_delete_elem(&other_ends, &key);
+}
+
 struct source_search {
 	struct task *task;
 	const struct hf_virtual_server *settings;
@@ -84,10 +95,13 @@ __noinline int source_take(const struct hf_flow_key *flow, const struct hf_conne
 	connection_partner(&embryo->connection, flow, forward);
 	__builtin_memcpy(embryo->other_end.address, flow->source, 16);
 	embryo->other_end.port = flow->source_port;
+	embryo->other_end.made = clock_now();
 	task->reply = *flow;
 	__builtin_memcpy(task->reply.source, forward->address, 16);
 	task->reply.source_port = forward->port;
 	bpf_loop(SOURCE_ATTEMPTS, source_try, &search, 0);
+	if (search.found && !proved)
+		source_clear(flow, forward, &task->reply);
 	__builtin_memcpy(task->own_end.address, task->reply.destination, 16);
 	task->own_end.port = task->reply.destination_port;
 	return search.found ? 0 : -1;

@@ -139,7 +139,7 @@ static __always_inline __u32 bind_by_keys(struct message_query *query, const str
 					  struct decision *decision)
 {
 	if (rule->flags & HF_RULE_STATELESS)
-		return select_by_hash(query->session.pool, *(const __u64 *)message->keys.keys[0]);
+		return select_by_hash(query->session.pool, *(const __u64 *)message->keys.keys[0], false);
 	decision->member = message_find(query, packet);
 	decision->beyond = decision->member && query->unlimited;
 	return decision->member;
@@ -281,6 +281,7 @@ static __noinline int bind_source(struct task *task, struct hf_connection *conne
 	if (verdict != CONTINUE ||
 	    !other_end_record(flow, connection->member, task->own_end.address, task->own_end.port))
 		return verdict;
+	bpf_map_delete_elem(&connections, &task->reply);
 	member_give_place_back(connection->member);
 	return drop(HF_REASON_table_full);
 }

@@ -272,7 +272,7 @@ static __noinline __u32 follow_choose(struct task *task, struct message *message
 	if (task->outcome != HF_PARSER_KEYS)
 		return 0;
 	if (rule->flags & HF_RULE_STATELESS) {
-		member = select_by_hash(settings->pool, *(const __u64 *)message->keys.keys[0]);
+		member = select_by_hash(settings->pool, *(const __u64 *)message->keys.keys[0], false);
 		message->keys.count = 0;
 		return member;
 	}

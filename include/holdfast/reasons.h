@@ -47,7 +47,8 @@
 	REASON(opening_stray, drop, "a segment that has no place in a connection's opening")                           \
 	REASON(early_timeout, drop, "an opening whose first message did not come in time (early_data.timeout)")        \
 	REASON(connecting_timeout, drop, "an opening whose member did not answer")                                     \
-	REASON(neighbour_unknown, drop, "early data for a member whose neighbour was not known")                       \
+	REASON(neighbour_unknown, drop,                                                                                \
+	       "a member's neighbour was not known: early data for it, or, with forwarding direct, any packet")        \
 	REASON(splice_half, drop, "a member's segment, when the other half of its spliced connection is gone")         \
 	REASON(splice_stray, drop, "a segment that acknowledges what its connection has not got")                      \
 	REASON(stream_gap, drop,                                                                                       \

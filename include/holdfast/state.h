@@ -77,7 +77,7 @@ HF_SIZE(hf_connection, 40);
 struct hf_other_end {
 	__u8 address[16];
 	__be16 port;
-	__u16 pad;
+	__u16 made; /* seconds: the sweeper leaves alone what is just being made */
 };
 HF_SIZE(hf_other_end, 20);
 

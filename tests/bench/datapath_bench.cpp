@@ -29,6 +29,8 @@ tables: {sessions: 1048576, connections: 2097152}
 pools:
   - {name: web4, members: [{name: rs1, address: 10.0.2.11, port: 8080}]}
   - {name: web6, members: [{name: rs1, address: "fd00::11", port: 8080}]}
+  - {name: near4, members: [{name: rs1, address: 10.0.2.11}]}
+  - {name: near6, members: [{name: rs1, address: "fd00::11"}]}
 persistence:
   - {name: by-address, type: source-address, timeout: 86400}
   - {name: by-call, type: sip-call-id, timeout: 86400}
@@ -51,6 +53,12 @@ virtual_servers:
   - {name: hash6, address: "2001:db8::10", port: 8001, protocol: tcp, forwarding: dnat, pool: web6, persistence: by-hash}
   - {name: learn4, address: 192.0.2.10, port: 8002, protocol: tcp, forwarding: dnat, pool: web4, persistence: by-cookie}
   - {name: learn6, address: "2001:db8::10", port: 8002, protocol: tcp, forwarding: dnat, pool: web6, persistence: by-cookie}
+  - {name: full4, address: 192.0.2.10, port: 8003, protocol: tcp, forwarding: fullnat, pool: web4,
+     source_addresses: [10.0.9.1]}
+  - {name: full6, address: "2001:db8::10", port: 8003, protocol: tcp, forwarding: fullnat, pool: web6,
+     source_addresses: ["fd00::9:1"]}
+  - {name: direct4, address: 192.0.2.10, port: 8004, protocol: tcp, forwarding: direct, pool: near4}
+  - {name: direct6, address: "2001:db8::10", port: 8004, protocol: tcp, forwarding: direct, pool: near6}
   - {name: or6, address: "2001:db8::10", port: 1813, protocol: udp, forwarding: dnat, pool: web6, persistence: by-either}
 )";
 
@@ -133,6 +141,8 @@ private:
 			     const std::string &payload = std::string(64, 's'));
 	std::array<Shape, 2> splice(bool ipv4);
 	std::array<Shape, 3> follow(bool ipv4, uint16_t port, const std::string &answer);
+	std::vector<Shape> fullnat(bool ipv4);
+	std::vector<Shape> direct(bool ipv4);
 	void one_armed(bool yes);
 
 	Testbed bed_;
@@ -323,6 +333,55 @@ std::array<Bench::Shape, 3> Bench::follow(bool ipv4, uint16_t port, const std::s
 	return {asks, answers, body};
 }
 
+// A connection of each of the other modes, established: its packets, as far as they pass here.
+std::vector<Bench::Shape> Bench::fullnat(bool ipv4)
+{
+	auto packet = [&](bool reply, uint8_t flags, uint32_t acknowledgement) -> Bytes {
+		Tcp tcp{.sequence = 7, .acknowledgement = acknowledgement, .flags = flags};
+
+		tcp.source = reply ? member_port : client_port;
+		tcp.destination = reply ? client_port : 8003; // the port is kept
+		if (ipv4) {
+			Ipv4 ip = between_ipv4(reply);
+
+			ip.destination = reply ? "10.0.9.1" : ip.destination;
+			return Ethernet{} / ip / tcp / Payload(64);
+		}
+		Ipv6 ip = between_ipv6(reply);
+		ip.destination = reply ? "fd00::9:1" : ip.destination;
+		return Ethernet{} / ip / tcp / Payload(64);
+	};
+
+	bed_.clear();
+	for (const Bytes &step : {packet(false, syn, 0), packet(true, syn | ack, 8), packet(false, ack, 8)}) {
+		if (!sent(Hook::xdp, bed_.run(Hook::xdp, step)))
+			throw std::runtime_error("fullnat: the handshake ends early");
+	}
+	return {{packet(false, ack, 8), 1}, {packet(true, ack, 8), 1, true}};
+}
+
+std::vector<Bench::Shape> Bench::direct(bool ipv4)
+{
+	auto packet = [&](uint8_t flags) -> Bytes {
+		const Tcp tcp{.source = client_port,
+			      .destination = 8004,
+			      .sequence = 7,
+			      .acknowledgement = 8,
+			      .flags = flags};
+
+		if (ipv4)
+			return Ethernet{} / between_ipv4(false) / tcp / Payload(64);
+		return Ethernet{} / between_ipv6(false) / tcp / Payload(64);
+	};
+
+	bed_.clear();
+	for (const uint8_t flags : {syn, ack}) {
+		if (!sent(Hook::xdp, bed_.run(Hook::xdp, packet(flags))))
+			throw std::runtime_error("direct: the handshake ends early");
+	}
+	return {{packet(ack), 1}};
+}
+
 // All flows established, by the packets that establish them.
 void Bench::establish(const std::array<Shape, 3> &steps)
 {
@@ -422,6 +481,14 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 				add("new-known-session", hook, ipv4, known);
 			}
 		}
+		const auto both_ends = fullnat(ipv4);
+		for (const Hook hook : {Hook::xdp, Hook::tc}) {
+			for (const Shape &shape : both_ends)
+				add("fullnat", hook, ipv4, shape);
+		}
+		const auto link_only = direct(ipv4);
+		for (const Hook hook : {Hook::xdp, Hook::tc})
+			add("direct", hook, ipv4, link_only[0]);
 		const auto spliced = splice(ipv4);
 		for (const Hook hook : {Hook::xdp, Hook::tc}) {
 			for (const Shape &shape : spliced)

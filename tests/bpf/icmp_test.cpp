@@ -89,7 +89,7 @@ TEST_P(IcmpErrors, PingsAreAnswered)
 
 	for (const size_t size : {0U, 1U, 56U, 1400U}) {
 		const Outcome outcome =
-			run(bed, ip(client(), vip()) / Icmp{.type = request, .rest = 0x12340007} / Payload(size));
+			run(bed, ip(client(), vip(), 3) / Icmp{.type = request, .rest = 0x12340007} / Payload(size));
 		Bytes wanted = ip(vip(), client()) / Icmp{.type = reply, .rest = 0x12340007} / Payload(size);
 
 		ASSERT_TRUE(sent(hook(), outcome)) << size;
@@ -188,7 +188,11 @@ TEST_P(IcmpErrors, WithDirectGoAsTheyCame)
 	run(bed, tcp(client(), 40000, vip(), 80, ack, 1001, 5001));
 	const Outcome outcome = run(bed, packet);
 	ASSERT_TRUE(sent(hook(), outcome));
-	EXPECT_EQ(outcome.packet, expected_link(packet));
+	EXPECT_EQ(outcome.packet, expected_link(ip(router(), vip(), 63) / error(too_big, 1400) /
+						quote(segment(vip(), 80, client(), 40000))));
+	EXPECT_TRUE(dropped(hook(), run(bed, ip(router(), vip(), 1) / error(too_big, 1400) /
+						     quote(segment(vip(), 80, client(), 40000)))));
+	EXPECT_EQ(bed.reason(HF_REASON_hop_limit), 1U);
 }
 
 TEST_P(IcmpErrors, ThatConcernNobodyAreTheHosts)

@@ -201,6 +201,7 @@ void Testbed::write(const Config &config)
 	expect(drop_orphans(*maps, report));
 	for (const auto &[id, member] : image.members) {
 		maps->members.live(id)->next_hop = gateway_index;
+		maps->members.live(id)->flags &= static_cast<uint8_t>(~HF_MEMBER_ROUTED);
 		maps->members.live(id)->route_generation = static_cast<uint16_t>(maps->routes.get(0).generation);
 	}
 }

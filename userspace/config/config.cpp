@@ -105,13 +105,14 @@ private:
 	void read_rule(ObjectReader &reader);
 	void read_early_data(ObjectReader &reader);
 	static void read_tcp_options(ObjectReader &reader, Pool &pool);
-	static void read_forwarding(ObjectReader &reader, VirtualServer &server);
-	static void read_sources(ObjectReader &reader, VirtualServer &server);
+	static bool read_forwarding(ObjectReader &reader, VirtualServer &server);
+	static void read_sources(ObjectReader &reader, VirtualServer &server, bool known);
 	static void read_opening(ObjectReader &reader, VirtualServer &server);
 	void read_virtual_server(ObjectReader &reader);
 	void read_port(ObjectReader &reader, VirtualServer &server);
 	std::optional<Address> read_address(ObjectReader &reader);
 	void check_references();
+	void check_addresses();
 	void check_overlaps();
 
 	ConfigErrors &errors_;
@@ -121,7 +122,8 @@ private:
 	Names server_names_;
 	// Beside config_.virtual_servers: the places of what is checked at the end.
 	struct ServerPlaces {
-		Place pool, persistence, port, server_first_wait, x_forwarded_for, forwarding;
+		Place pool, persistence, port, server_first_wait, x_forwarded_for, forwarding, address,
+			source_addresses;
 		bool has_pool = false, has_persistence = false, has_protocol = false;
 	};
 	std::vector<ServerPlaces> places_;
@@ -236,7 +238,7 @@ void Parser::read_member(ObjectReader &reader, Pool &pool, Names &names, MemberP
 	number("recover", member.recover, 0, HF_RECOVER_MAX);
 	number("warm_up", member.warm_up, 0, HF_WARM_UP_MAX);
 	number("warm_rate", member.warm_rate, HF_WARM_RATE_MIN, HF_CONNECTION_RATE_MAX);
-	if (reader.has("warm_rate") && !member.warm_up)
+	if (reader.has("warm_rate") && (!reader.has("warm_up") || reader.text("warm_up") == "0"))
 		reader.error("warm_rate", "does nothing without warm_up");
 	member.backup = reader.boolean("backup").value_or(false);
 	read_cookie(reader, member, places);
@@ -352,9 +354,11 @@ void Parser::read_port(ObjectReader &reader, VirtualServer &server)
 }
 
 // What members see as clients.
-void Parser::read_sources(ObjectReader &reader, VirtualServer &server)
+void Parser::read_sources(ObjectReader &reader, VirtualServer &server, bool known)
 {
-	for (const std::string &text : reader.texts("source_addresses")) {
+	const std::vector<std::string> texts = reader.texts("source_addresses");
+
+	for (const std::string &text : texts) {
 		const auto address = Address::parse(text);
 
 		if (!address || !address->is_unicast() || address->is_loopback())
@@ -380,8 +384,8 @@ void Parser::read_sources(ObjectReader &reader, VirtualServer &server)
 						 "1024-65535",
 						 *text));
 	}
-	if (!reader.has("forwarding"))
-		return;
+	if (!known)
+		return; // it has had its error
 	for (const char *key : {"source_addresses", "source_ports"}) {
 		if (!has_sources(server.forwarding) && reader.has(key))
 			reader.error(key, fmt::format("belongs to forwarding fullnat; with {} members see the clients' "
@@ -392,15 +396,18 @@ void Parser::read_sources(ObjectReader &reader, VirtualServer &server)
 		reader.error("source_addresses",
 			     fmt::format("is required with forwarding {}: what members see as clients",
 					 word(server.forwarding)));
-	else if (has_sources(server.forwarding) && reader.texts("source_addresses").empty())
+	else if (has_sources(server.forwarding) && reader.is_empty_list("source_addresses"))
 		reader.error("source_addresses", "is empty; at least one address is needed");
 }
 
-void Parser::read_forwarding(ObjectReader &reader, VirtualServer &server)
+// False: it is not a mode.
+bool Parser::read_forwarding(ObjectReader &reader, VirtualServer &server)
 {
 	reader.unavailable_word("forwarding", {"nat46", "nat64"});
-	if (auto forwarding = reader.word<hf_forwarding>("forwarding", with_words(forwardings()), true))
-		server.forwarding = *forwarding;
+	const auto forwarding = reader.word<hf_forwarding>("forwarding", with_words(forwardings()), true);
+
+	server.forwarding = forwarding.value_or(server.forwarding);
+	return forwarding.has_value();
 }
 
 // `direct`: what members answer does not pass here, and nothing but the link header is written.
@@ -410,9 +417,10 @@ void Parser::check_direct(const VirtualServer &server, const ServerPlaces &place
 		report(errors_, places.forwarding,
 		       fmt::format("'direct' cannot serve {}: the members' answers would not pass here, and their "
 				   "sequence numbers have to be translated",
-				   reads_streams(rule) ? fmt::format("a rule of type {}", word(rule))
-						       : "syn_protection, proxy_protocol or x_forwarded_for"));
-	if (!pool)
+				   reads_streams(rule)
+					   ? fmt::format("a rule of type {}", word(rule))
+					   : "syn_protection, server_first, proxy_protocol or x_forwarded_for"));
+	if (!pool || !server.first_port)
 		return;
 	for (const Member &member : pool->members) {
 		if (!member.port || (member.port == server.first_port && member.port == server.last_port))
@@ -455,7 +463,7 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	if (protocol)
 		server.protocol = *protocol;
 	server.persistence = reader.text("persistence").value_or("");
-	read_forwarding(reader, server);
+	const bool known = read_forwarding(reader, server);
 	reader.unavailable_word("method", {"fastest-response"});
 	if (auto method = reader.word<hf_method>("method", with_words(methods())))
 		server.method = *method;
@@ -465,13 +473,13 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	if (auto timeout = reader.integer("idle_timeout", 1, HF_IDLE_TIMEOUT_MAX))
 		server.idle_timeout = static_cast<uint32_t>(*timeout);
 	read_opening(reader, server);
-	read_sources(reader, server);
+	read_sources(reader, server, known);
 	server.own_addresses = reader.boolean("own_addresses").value_or(true);
 	reader.unavailable({"new_sessions_per_second"});
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"),
 			   reader.place("server_first_wait"), reader.place("x_forwarded_for"),
-			   reader.place("forwarding"), reader.has("pool"), reader.has("persistence"),
-			   protocol.has_value()});
+			   reader.place("forwarding"), reader.place("address"), reader.place("source_addresses"),
+			   reader.has("pool"), reader.has("persistence"), protocol.has_value()});
 	config_.virtual_servers.push_back(server);
 }
 
@@ -518,19 +526,48 @@ void Parser::check_references()
 						   member.address.text()));
 				break;
 			}
-			if (std::find(server.source_addresses.begin(), server.source_addresses.end(), member.address) !=
-			    server.source_addresses.end()) {
-				report(errors_, places_[i].pool,
-				       fmt::format("member {}/{} has one of the virtual server's source_addresses: {}",
-						   server.pool, member.name, member.address.text()));
-				break;
-			}
 			if (member.address == server.address && server.address != Address()) {
 				report(errors_, places_[i].pool,
 				       fmt::format("member {}/{} has the virtual server's own address {}", server.pool,
 						   member.name, server.address.text()));
 				break;
 			}
+		}
+	}
+}
+
+// Of one address there is one host: this one, or a member.
+void Parser::check_addresses()
+{
+	std::map<Address, std::string> members;
+	std::map<Address, std::string> servers;
+
+	for (const Pool &pool : config_.pools) {
+		for (const Member &member : pool.members)
+			members.emplace(member.address, member_key(pool.name, member.name));
+	}
+	for (const VirtualServer &server : config_.virtual_servers)
+		servers.emplace(server.address, server.name);
+	members.erase(Address());
+	servers.erase(Address());
+	for (size_t i = 0; i < config_.virtual_servers.size(); i++) {
+		const VirtualServer &server = config_.virtual_servers[i];
+		auto member = members.find(server.address);
+
+		// That of its own pool has been reported.
+		if (member != members.end() && !member->second.starts_with(server.pool + "/"))
+			report(errors_, places_[i].address, fmt::format("member {} has this address", member->second));
+		for (const Address &address : server.source_addresses) {
+			auto other = servers.find(address);
+
+			member = members.find(address);
+			if (member != members.end())
+				report(errors_, places_[i].source_addresses,
+				       fmt::format("member {} has the address {}", member->second, address.text()));
+			else if (other != servers.end())
+				report(errors_, places_[i].source_addresses,
+				       fmt::format("{} is the address of virtual server '{}'", address.text(),
+						   other->second));
 		}
 	}
 }
@@ -601,6 +638,7 @@ Config Parser::parse(const YAML::Node &root)
 	}
 	reader.unavailable({"health_checks", "state", "metrics"});
 	check_references();
+	check_addresses();
 	check_overlaps();
 	reader.finish();
 

@@ -213,6 +213,13 @@ std::vector<std::string> ObjectReader::texts(const std::string &key)
 	return scalars(key, "a text");
 }
 
+bool ObjectReader::is_empty_list(const std::string &key)
+{
+	auto node = find(key, false);
+
+	return node && (node->IsNull() || (node->IsSequence() && !node->size()));
+}
+
 bool ObjectReader::is_mapping(const std::string &key)
 {
 	auto node = find(key, false);

@@ -41,6 +41,7 @@ public:
 	std::vector<int64_t> integers(const std::string &key, int64_t least, int64_t most);
 	std::vector<std::string> texts(const std::string &key);
 	bool is_mapping(const std::string &key);
+	bool is_empty_list(const std::string &key);
 
 	// A word out of a list; the value that stands beside it.
 	template <typename Value> std::optional<Value>

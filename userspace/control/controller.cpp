@@ -352,17 +352,22 @@ void Controller::attach_again()
 // The virtual servers' addresses, and those that members see as clients.
 void Controller::own_addresses()
 {
-	std::set<Address> wanted;
+	std::set<Address> wanted, unwanted;
 	std::set<int> interfaces;
 
 	for (const VirtualServer &server : config_.virtual_servers) {
-		if (!server.own_addresses)
-			continue;
-		wanted.insert(server.address);
-		wanted.insert(server.source_addresses.begin(), server.source_addresses.end());
+		auto &where = server.own_addresses ? wanted : unwanted;
+
+		where.insert(server.address);
+		where.insert(server.source_addresses.begin(), server.source_addresses.end());
 	}
-	for (const Attachment &attachment : attachments_)
-		interfaces.insert(attachment.index);
+	for (const Address &address : unwanted)
+		wanted.erase(address);
+	// Also those that could not be attached to: what is attached still forwards.
+	for (const Interface &interface : config_.interfaces) {
+		if (const int index = interface_index(interface.name))
+			interfaces.insert(index);
+	}
 	if (auto owned = holdfast::own_addresses(mirror_->netlink(), wanted, interfaces); !owned)
 		log_error("{}", owned.error().message());
 }

@@ -219,6 +219,14 @@ Result<uint64_t> delete_sessions(const Snapshot &snapshot, const EntryFilter &fi
 	return deleted;
 }
 
+// As flow_mark_member() of the data path.
+hf_flow_key marked(hf_flow_key key, uint32_t member)
+{
+	for (int i = 0; i < 3; i++)
+		key.pad[i] = static_cast<uint8_t>(member >> 8 * i);
+	return key;
+}
+
 // What a spliced connection has beside its entries.
 void add_splice(json &one, const hf_splice &splice, uint32_t now)
 {
@@ -242,7 +250,12 @@ Result<json> list_connections(const Snapshot &snapshot, const EntryFilter &filte
 	auto walked = snapshot.maps->connections.each([&](const hf_flow_key &key, const hf_connection &connection) {
 		// The forward direction stands for both; where a socket's datagrams go to several members, the reply.
 		const bool reply = connection.flags & HF_CONNECTION_REPLY;
-		const Address client(reply ? key.destination : key.source);
+		// Where both ends are translated, a reply does not name its client.
+		const auto end = connection.forwarding >= HF_FORWARDING_FULLNAT
+					 ? snapshot.maps->other_ends.find(reply ? key : marked(key, connection.member))
+					 : std::nullopt;
+		const Address client(!reply ? key.source : end ? end->address : key.destination);
+		const uint16_t client_port = !reply ? key.source_port : end ? end->port : key.destination_port;
 		const Address address(reply ? connection.address : key.destination);
 
 		if (reply != static_cast<bool>(connection.flags & HF_CONNECTION_PER_DATAGRAM) ||
@@ -251,19 +264,20 @@ Result<json> list_connections(const Snapshot &snapshot, const EntryFilter &filte
 		    (wanted->client && *wanted->client != client) || matched++ >= wanted->limit)
 			return true;
 		const bool spliced = connection.flags & HF_CONNECTION_SPLICED;
-		json one = {
-			{"virtual_server", or_number(snapshot.ids.virtual_servers.name(connection.virtual_server),
-						     connection.virtual_server)},
-			{"protocol", word(static_cast<hf_protocol>(key.protocol))},
-			{"client", endpoint_text(client, from_network(reply ? key.destination_port : key.source_port))},
-			{"address",
-			 endpoint_text(address, from_network(reply ? connection.port : key.destination_port))},
-			{"member", connection.member ? json(or_number(snapshot.ids.members.name(connection.member),
-								      connection.member))
-						     : json(nullptr)},
-			{"state", state_word(connection)},
-			{"age", spliced ? 0 : age(now, connection.created)},
-			{"idle", age(now, connection.last_seen)}};
+		json one = {{"virtual_server", or_number(snapshot.ids.virtual_servers.name(connection.virtual_server),
+							 connection.virtual_server)},
+			    {"protocol", word(static_cast<hf_protocol>(key.protocol))},
+			    {"client", endpoint_text(client, from_network(client_port))},
+			    {"address",
+			     endpoint_text(address, from_network(reply ? connection.port : key.destination_port))},
+			    {"member", connection.member ? json(or_number(snapshot.ids.members.name(connection.member),
+									  connection.member))
+							 : json(nullptr)},
+			    {"state", state_word(connection)},
+			    {"age", spliced ? 0 : age(now, connection.created)},
+			    {"idle", age(now, connection.last_seen)}};
+		if (end && !reply)
+			one["source"] = endpoint_text(Address(end->address), from_network(end->port));
 		const auto splice =
 			spliced ? snapshot.maps->splices.find(connection.splice & HF_SPLICE_SLOT) : std::nullopt;
 		if (splice && splice->id == connection.splice)

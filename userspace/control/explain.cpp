@@ -79,6 +79,7 @@ private:
 	// Why the member takes no new client (or, if `old`, no old one); "" if it does.
 	std::string restraint(uint32_t id, const hf_member &member) const;
 	std::string refusal(uint32_t id, bool old, bool limited) const;
+	std::string unfit(uint32_t id) const;
 	// Does this socket already have a connection with the member?
 	bool is_bound(uint32_t id) const;
 	template <typename Visit> void each_port(Visit visit) const
@@ -96,6 +97,7 @@ private:
 	bool by_hash(uint64_t hash);
 	uint32_t first_of(const hf_selection_table &table, uint32_t place) const;
 	bool by_backup(uint32_t place);
+	std::string usable_backups() const;
 	void by_method(bool in_turn = false);
 	void by_endpoint(const MessageKeys &message);
 	void by_cookie(const MessageKeys &message);
@@ -148,7 +150,15 @@ std::string Explanation::refusal(uint32_t id, bool old, bool limited) const
 		return "it is being drained: no new clients";
 	if (limited && member.connection_limit && taken >= static_cast<int32_t>(member.connection_limit))
 		return fmt::format("it is full: {} of {} connections", taken, member.connection_limit);
-	return old ? std::string() : restraint(id, member);
+	return {};
+}
+
+// Why a client that is new to it, and has not even been proposed to it, cannot have it.
+std::string Explanation::unfit(uint32_t id) const
+{
+	const std::string why = refusal(id, false, true);
+
+	return why.empty() ? restraint(id, maps_.members.get(id)) : why;
 }
 
 // As connection_partner_key() of the data path, of datagrams.
@@ -240,6 +250,12 @@ bool Explanation::by_connection()
 	}
 	if (found->state == HF_CONNECTION_CLOSED || age(found->last_seen) > server_.idle_timeout) {
 		say("its connection is over");
+		return false;
+	}
+	const hf_member member = maps_.members.get(found->member);
+	if (member.state == HF_MEMBER_DISABLED && member.flags & HF_MEMBER_RESETS) {
+		say(fmt::format("its connection belongs to {}, which is down, in a pool with on_down: reset",
+				name(found->member)));
 		return false;
 	}
 	say(fmt::format("its connection, {} s old, belongs to {}", age(found->created), name(found->member)));
@@ -389,7 +405,7 @@ bool Explanation::by_hash(uint64_t hash)
 		return by_backup(static_cast<uint32_t>(hash));
 	for (int attempt = 0; attempt <= HF_HASH_ATTEMPTS; attempt++) {
 		const uint32_t id = slot(pool.maglev);
-		const std::string why = refusal(id, false, true);
+		const std::string why = unfit(id);
 
 		if (why.empty()) {
 			say(fmt::format("the hash names {}", name(id)));
@@ -412,7 +428,7 @@ uint32_t Explanation::first_of(const hf_selection_table &table, uint32_t place) 
 	for (uint32_t attempt = 0; table.size && attempt < HF_ROTATION_ATTEMPTS; attempt++) {
 		const uint32_t id = maps_.selection.get(table.offset + (place + attempt) % table.size);
 
-		if (refusal(id, false, true).empty())
+		if (unfit(id).empty())
 			return id;
 	}
 	return 0;
@@ -484,6 +500,21 @@ bool Explanation::by_message_hash()
 	return by_hash(hash);
 }
 
+std::string Explanation::usable_backups() const
+{
+	std::string names;
+
+	for (const Pool &pool : snapshot_.config.pools) {
+		for (const Member &member : pool.members) {
+			const uint32_t id = snapshot_.ids.members.find(member_key(pool.name, member.name));
+
+			if (pool.name == server_.pool && member.backup && unfit(id).empty())
+				names += (names.empty() ? "" : ", ") + name(id);
+		}
+	}
+	return names;
+}
+
 // `in_turn`: whatever the configured method is.
 void Explanation::by_method(bool in_turn)
 {
@@ -499,7 +530,7 @@ void Explanation::by_method(bool in_turn)
 			continue;
 		for (const Member &member : pool.members) {
 			const uint32_t id = snapshot_.ids.members.find(member_key(pool.name, member.name));
-			const std::string why = refusal(id, false, true);
+			const std::string why = unfit(id);
 
 			if (member.backup)
 				continue;
@@ -509,12 +540,15 @@ void Explanation::by_method(bool in_turn)
 				say(fmt::format("{} is passed over: {}", name(id), why));
 		}
 	}
-	if (takers.empty() && !by_backup(0)) {
+	if (takers.empty()) {
+		takers = usable_backups();
+		if (!takers.empty())
+			say("no other member may take the packet: a backup does");
+	}
+	if (takers.empty()) {
 		say("no member of the pool may take the packet: it is dropped, and its sender told");
 		return;
 	}
-	if (takers.empty())
-		return;
 	switch (in_turn ? HF_METHOD_ROUND_ROBIN : server_.method) {
 	case HF_METHOD_LEAST_CONNECTIONS:
 		say(fmt::format("the balancing method, least-connections, takes that with the fewest for its weight of "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "reconcile/reconcile.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
 #include <set>
@@ -56,6 +57,7 @@ private:
 	Result<void> plan_tables();
 	Result<void> plan_table(hf_selection_table *header, const std::vector<uint32_t> &table);
 	Result<void> plan_sources();
+	bool has_source(const hf_virtual_server &settings, const hf_source_address &address) const;
 	Result<void> plan_services();
 	bool ranges_are_there() const;
 	void keep_live_parts(hf_pool &wanted, const hf_pool &there) const;
@@ -119,11 +121,17 @@ void Reconciler::note_return(uint32_t id, const hf_member &there, hf_member &val
 
 	if (settings == image_.returns.end()) {
 		value.recovered = value.warm = 0;
-	} else if (there.state == HF_MEMBER_DISABLED && value.state == HF_MEMBER_UP) {
+	} else {
+		const auto &[recover, warm_up] = settings->second;
 		const uint32_t now = maps_.now();
+		const bool returns = there.state == HF_MEMBER_DISABLED && value.state != HF_MEMBER_DISABLED;
+		const auto until = [&](uint32_t present, uint32_t setting, uint32_t longest) {
+			return !setting ? 0 : returns ? now + longest : std::min(present, now + longest);
+		};
 
-		value.recovered = settings->second.recover ? now + settings->second.recover : 0;
-		value.warm = settings->second.warm_up ? now + settings->second.recover + settings->second.warm_up : 0;
+		// Settings that are lowered hold at once.
+		value.recovered = until(there.recovered, recover, recover);
+		value.warm = until(there.warm, warm_up, recover + warm_up);
 	}
 }
 
@@ -150,9 +158,12 @@ void Reconciler::write_members(bool final_states)
 			if (!final_states && there.state < value.state)
 				value.state = there.state;
 		}
-		hf_member hidden = value;
+		// Until the mirror has looked, a router may lead to it.
 		if (maps_.members.live(id)->state == HF_MEMBER_ABSENT)
-			hidden.state = HF_MEMBER_ABSENT;
+			value.flags |= HF_MEMBER_ROUTED;
+		// What has come back is not to be met before the rest is written.
+		hf_member hidden = value;
+		hidden.state = maps_.members.live(id)->state;
 		report_.writes += maps_.members.set(id, hidden) || hidden.state != value.state;
 		__atomic_store_n(&maps_.members.live(id)->state, value.state, __ATOMIC_RELEASE);
 	}
@@ -246,6 +257,16 @@ Result<void> Reconciler::plan_sources()
 	if (!equal)
 		first_source_ = half - first_source_;
 	return {};
+}
+
+// Of settings as they are in the image.
+bool Reconciler::has_source(const hf_virtual_server &settings, const hf_source_address &address) const
+{
+	for (uint32_t i = 0; i < settings.sources; i++) {
+		if (std::memcmp(&image_.sources[settings.first_source + i], &address, sizeof(address)) == 0)
+			return true;
+	}
+	return false;
 }
 
 bool Reconciler::ranges_are_there() const
@@ -449,6 +470,11 @@ Result<ReconcileReport> Reconciler::write()
 		// connections that are decided as a whole, or their datagrams: those of before are neither.
 		if (before.pool && (before.parser != settings.parser || ((before.flags ^ settings.flags) & lasting)))
 			moved_servers_.insert(id);
+		// Nobody answers ARP for a source that is taken away.
+		for (uint32_t i = 0; i < before.sources; i++) {
+			if (!has_source(settings, maps_.source_addresses.get(before.first_source + i)))
+				moved_servers_.insert(id);
+		}
 	}
 	// What is written into cookies can be read before it is written.
 	if (auto written = write_map(maps_.cookie_members, image_.cookie_members, Parts::wanted); !written)
