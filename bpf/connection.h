@@ -462,7 +462,9 @@ static __noinline int connection_establish(const struct packet *packet, struct h
 	if (connection_has_other_end(connection)) {
 		const struct hf_connection *other = bpf_map_lookup_elem(&connections, &key);
 
-		if (other && !connection_pairs(&key, other, &packet->flow, connection->flags & HF_CONNECTION_REPLY))
+		/* The table had needed the embryo's place, and its source is another connection's by now. */
+		if (other && !(connection->flags & HF_CONNECTION_REPLY) &&
+		    !connection_pairs(&key, other, &packet->flow, false))
 			return -1;
 		if (connection_record_partners_end(&packet->flow, connection, &key))
 			return -1;

@@ -71,6 +71,43 @@ TEST(Config, TakesJson)
 	EXPECT_TRUE(std::holds_alternative<Config>(parse_config(R"({"version": 1, "pools": []})")));
 }
 
+const std::string good_forwarding = R"(version: 1
+pools:
+  - {name: web, on_down: reset, members: [{name: rs1, address: 10.0.2.11, port: 80, connection_rate_limit: 5, recover: 6, warm_up: 7, warm_rate: 8}, {name: rs2, address: 10.0.2.12, backup: true}]}
+  - {name: db, members: [{name: rs1, address: 10.0.2.21}]}
+virtual_servers:
+  - {name: a, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: fullnat, pool: web, method: least-connections, source_addresses: [10.0.2.5, 10.0.2.6], source_ports: 2000-2999}
+  - {name: b, address: 192.0.2.11, port: 80, protocol: tcp, forwarding: direct, pool: web, method: random, own_addresses: false}
+)";
+
+TEST(Config, ReadsForwardingAndWhatMembersTake)
+{
+	const ConfigResult result = parse_config(good_forwarding);
+	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
+	const auto &config = std::get<Config>(result);
+	const Member &first = config.pools[0].members[0], &second = config.pools[0].members[1];
+	const VirtualServer &fullnat = config.virtual_servers[0], &direct = config.virtual_servers[1];
+
+	EXPECT_TRUE(config.pools[0].reset_on_down);
+	EXPECT_FALSE(config.pools[1].reset_on_down);
+	EXPECT_EQ(first.connection_rate_limit, 5U);
+	EXPECT_EQ(first.recover, 6U);
+	EXPECT_EQ(first.warm_up, 7U);
+	EXPECT_EQ(first.warm_rate, 8U);
+	EXPECT_FALSE(first.backup);
+	EXPECT_TRUE(second.backup);
+	EXPECT_EQ(fullnat.forwarding, HF_FORWARDING_FULLNAT);
+	EXPECT_EQ(fullnat.method, HF_METHOD_LEAST_CONNECTIONS);
+	ASSERT_EQ(fullnat.source_addresses.size(), 2U);
+	EXPECT_EQ(fullnat.source_addresses[1].text(), "10.0.2.6");
+	EXPECT_EQ(fullnat.lowest_source_port, 2000);
+	EXPECT_EQ(fullnat.highest_source_port, 2999);
+	EXPECT_TRUE(fullnat.own_addresses);
+	EXPECT_EQ(direct.forwarding, HF_FORWARDING_DIRECT);
+	EXPECT_EQ(direct.method, HF_METHOD_RANDOM);
+	EXPECT_FALSE(direct.own_addresses);
+}
+
 const std::string good_datagrams = R"(version: 1
 pools:
   - {name: aaa, members: [{name: rs1, address: 10.0.2.11, connection_limit: 7}]}
@@ -438,6 +475,49 @@ const Broken broken[] = {
 	 "f:2:52: early_data.max_bytes_per_client: 20000 is too little for a head of max_head: 8192; allowed: at least "
 	 "25280",
 	 good_streams},
+	{"sources_missing", ", source_addresses: [10.0.2.5, 10.0.2.6]", "",
+	 "f:6:5: virtual_servers[0].source_addresses: is required with forwarding fullnat: what members see as clients",
+	 good_forwarding},
+	{"sources_empty", "[10.0.2.5, 10.0.2.6]", "[]",
+	 "f:6:138: virtual_servers[0].source_addresses: is empty; at least one address is needed", good_forwarding},
+	{"sources_no_list", "[10.0.2.5, 10.0.2.6]", "10.0.2.5",
+	 "f:6:138: virtual_servers[0].source_addresses: '10.0.2.5' where a list is expected", good_forwarding},
+	{"source_twice", "10.0.2.6]", "10.0.2.5]",
+	 "f:6:138: virtual_servers[0].source_addresses: 10.0.2.5 is given twice", good_forwarding},
+	{"source_family", "10.0.2.6]", "'fd00::6']",
+	 "f:6:138: virtual_servers[0].source_addresses: fd00::6 is not of the members' family", good_forwarding},
+	{"source_nonsense", "10.0.2.6]", "127.0.0.1]",
+	 "f:6:138: virtual_servers[0].source_addresses: '127.0.0.1' is not an address that a host on a network can "
+	 "have",
+	 good_forwarding},
+	{"source_is_virtual", "10.0.2.6]", "192.0.2.11]",
+	 "f:6:138: virtual_servers[0].source_addresses: 192.0.2.11 is the address of virtual server 'b'",
+	 good_forwarding},
+	{"source_is_anothers_member", "10.0.2.6]", "10.0.2.21]",
+	 "f:6:138: virtual_servers[0].source_addresses: member db/rs1 has the address 10.0.2.21", good_forwarding},
+	{"virtual_is_anothers_member", "address: 192.0.2.11", "address: 10.0.2.21",
+	 "f:7:24: virtual_servers[1].address: member db/rs1 has this address", good_forwarding},
+	{"source_ports", "2000-2999", "0-2999",
+	 "f:6:174: virtual_servers[0].source_ports: '0-2999' is not a range of ports; allowed: 1-65535, as in "
+	 "1024-65535",
+	 good_forwarding},
+	{"sources_of_direct", "own_addresses: false", "source_addresses: [10.0.2.7]",
+	 "f:7:126: virtual_servers[1].source_addresses: belongs to forwarding fullnat; with direct members see the "
+	 "clients' own addresses",
+	 good_forwarding},
+	{"direct_and_ports", "192.0.2.11, port: 80", "192.0.2.11, port: 81",
+	 "f:7:73: virtual_servers[1].forwarding: 'direct' does not translate ports: member web/rs1 has port 80, the "
+	 "virtual server another one; leave the member's out",
+	 good_forwarding},
+	{"direct_and_streams", "own_addresses: false", "syn_protection: true",
+	 "f:7:73: virtual_servers[1].forwarding: 'direct' cannot serve syn_protection, server_first, proxy_protocol or "
+	 "x_forwarded_for: the members' answers would not pass here, and their sequence numbers have to be translated",
+	 good_forwarding},
+	{"direct_and_cookies", "own_addresses: false", "persistence: LB_PERSIS_HASH_COOKIE",
+	 "f:7:73: virtual_servers[1].forwarding: 'direct' cannot serve a rule of type cookie-hash: the members' "
+	 "answers "
+	 "would not pass here, and their sequence numbers have to be translated",
+	 good_forwarding},
 	{"radius_over_tcp", "port: 1812-1813, protocol: udp", "port: 1812-1813, protocol: tcp",
 	 "f:10:115: virtual_servers[1].persistence: a rule of type radius-attribute needs protocol udp",
 	 good_datagrams},
