@@ -384,6 +384,7 @@ static __noinline enum connection_fate connection_track(const struct packet *pac
 	const struct hf_member *member;
 	struct hf_connection *partner;
 	struct session_query query;
+	bool lost;
 	struct hf_flow_key key;
 	__u8 before;
 
@@ -425,13 +426,18 @@ static __noinline enum connection_fate connection_track(const struct packet *pac
 		partner->flags =
 			(partner->flags & ~HF_CONNECTION_COUNTED) | (connection->flags & HF_CONNECTION_COUNTED);
 		partner->state = connection->state;
-	} else if (partner ? connection_has_other_end(connection)
-			   : connection->state != HF_CONNECTION_CLOSED &&
-				     !connection_heal(&packet->flow, connection, &key) &&
-				     connection_has_other_end(connection)) {
-		/* Its source is another connection's by now: the table had needed the entry's place. */
-		connection_remove(&packet->flow, connection);
-		return CONNECTION_OVER;
+	} else {
+		lost = partner;
+		if (!partner && connection->state != HF_CONNECTION_CLOSED)
+			lost = !connection_heal(&packet->flow, connection, &key);
+		/*
+		 * Its source is another connection's by now: the table had needed the entry's place. (Of a socket
+		 * whose datagrams go to many members, the forward entry names one of them.)
+		 */
+		if (lost && connection_has_other_end(connection) && !(connection->flags & HF_CONNECTION_PER_DATAGRAM)) {
+			connection_remove(&packet->flow, connection);
+			return CONNECTION_OVER;
+		}
 	}
 	if (connection_query(&query, packet, connection, now))
 		session_touch(&query);

@@ -230,7 +230,6 @@ static __noinline int icmp_translate(hook_context *context, struct task *task, s
 	const __u8 *source = from, *destination = reply ? packet->flow.destination : connection->address;
 	__be16 *check = (__be16 *)message->bytes + 1;
 	__u32 difference;
-	int verdict;
 
 	/* Nobody is to see a member's own address. */
 	if (reply && address_equal(from, packet->flow.source))
@@ -244,8 +243,7 @@ static __noinline int icmp_translate(hook_context *context, struct task *task, s
 	*check = csum_update(*check, csum_fold(difference));
 	if (packet_store(context, packet->transport, message->bytes, below(quote->length - 1, ICMP_SEEN) + 1))
 		return drop(HF_REASON_malformed);
-	verdict = icmp_write_addresses(context, packet, source, destination);
-	return verdict;
+	return icmp_write_addresses(context, packet, source, destination);
 }
 
 /* The connection of a flow, settled or not. False: there is none. */
