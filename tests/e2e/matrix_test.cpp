@@ -344,10 +344,14 @@ TEST_P(Matrix, ClientsStayAndPayloadsArriveWhole)
 		       static_cast<std::streamsize>(payload.bytes.size()));
 	EXPECT_EQ(lab.echo_hash(one.ipv4, 1, 9000, file), shell("sha256sum " + file).output.substr(0, 64))
 		<< "10 MB there and back";
+	// A member whose acknowledgement is late repeats its answer (a tail loss probe, RFC 8985 7)
+	// just after the client's next request has moved away from it.
+	const int repeated = reads_streams(one.rule) ? 5 : 0;
 	const auto counters = lab.query("show counters");
 	for (const auto &counter : counters["counters"]) {
 		if (counter["kind"] != "fallback") {
-			EXPECT_EQ(counter["packets"], 0) << counter["reason"];
+			EXPECT_LE(counter["packets"], counter["reason"] == "member_left" ? repeated : 0)
+				<< counter["reason"];
 		}
 	}
 }
