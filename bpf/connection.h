@@ -311,7 +311,7 @@ static __always_inline bool connection_query(struct session_query *query, const 
 			return false;
 		client = end->address;
 	}
-	return settings && decide_query(query, settings, connection->virtual_server, client, packet->ipv4);
+	return settings && decide_query(query, settings, connection->virtual_server, client);
 }
 
 /* What the other direction puts in at its other end: it is known from this one's flow. 0 if it is there. */

@@ -80,14 +80,14 @@ static __always_inline int datapath_translate_splice(hook_context *context, cons
 }
 
 /* What was found in the segment is put into it. HAND_OVER: nothing was. */
-static __always_inline int datapath_insert(hook_context *context, struct packet *packet, const struct hf_next_hop *hop)
+static __always_inline int datapath_insert(hook_context *context, struct packet *packet, __u32 mtu)
 {
 	const struct task *task = task_get();
 
 	if (!task || !task->edits.count)
 		return HAND_OVER;
 	reason_count(HF_REASON_cookie_written);
-	return insert_in_place(context, packet, &task->edits, task->sequence, hop->mtu);
+	return insert_in_place(context, packet, &task->edits, task->sequence, mtu);
 }
 
 /* `next`: what HAND_OVER names; NULL for datagrams. `read`: what the segment says is known. */
@@ -100,6 +100,7 @@ static __always_inline int datapath_forward(hook_context *context, struct packet
 	struct next_hop_answer answer;
 	bool neighbour = false;
 	int verdict;
+	__u32 mtu;
 
 	if (unlikely(packet_is_first_fragment(packet)))
 		fragment_remember(packet, connection);
@@ -122,10 +123,11 @@ static __always_inline int datapath_forward(hook_context *context, struct packet
 		reason_count(neighbour ? HF_REASON_next_hop_neighbour : HF_REASON_next_hop_fib);
 		hop = &answer.hop;
 	}
-	if (unlikely(packet->network_length > hop->mtu) &&
+	mtu = family_mtu(packet, connection, hop->mtu);
+	if (unlikely(packet->network_length > mtu) &&
 	    packet_segment_length(context, packet->network_length - packet->payload_length, packet->network_length) >
-		    hop->mtu)
-		return reject_too_big(context, packet, hop->mtu);
+		    mtu)
+		return reject_too_big(context, packet, mtu);
 	if (next && connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
 		enum translate_known known = read ? TRANSLATE_READ : TRANSLATE_UNREAD;
 
@@ -134,7 +136,7 @@ static __always_inline int datapath_forward(hook_context *context, struct packet
 			return reject_expired(context, packet);
 
 		if (HOOK_HAS_LOWER_HOOK && read && reply) {
-			verdict = datapath_insert(context, packet, hop);
+			verdict = datapath_insert(context, packet, mtu);
 			if (verdict == CONTINUE)
 				known = TRANSLATE_EDITED;
 			else if (verdict != HAND_OVER)

@@ -42,7 +42,7 @@ struct decision {
 
 /* What to ask the table of sessions about a client: false if the rule keeps none. */
 static __always_inline bool decide_query(struct session_query *query, const struct hf_virtual_server *settings,
-					 __u32 virtual_server, const __u8 *client, bool ipv4)
+					 __u32 virtual_server, const __u8 *client)
 {
 	__u32 rule_id = settings->rule;
 	const struct hf_rule *rule = bpf_map_lookup_elem(&rules, &rule_id);
@@ -51,7 +51,7 @@ static __always_inline bool decide_query(struct session_query *query, const stru
 		return false;
 	query->pool = settings->pool;
 	query->timeout = rule->timeout;
-	source_address_key(&query->key, rule, session_scope(settings, virtual_server, rule), client, ipv4);
+	source_address_key(&query->key, rule, session_scope(settings, virtual_server, rule), client);
 	return true;
 }
 
@@ -83,7 +83,7 @@ __noinline int decide(const struct packet *packet, const struct hf_virtual_serve
 		return 0;
 	}
 	query.now = now;
-	if (decide_query(&query, settings, decision->virtual_server, packet->flow.source, packet->ipv4)) {
+	if (decide_query(&query, settings, decision->virtual_server, packet->flow.source)) {
 		decision->member = session_find(&query);
 		if (!decision->member && fresh)
 			decision->member = session_proposed(&query, decision->virtual_server, datagram);

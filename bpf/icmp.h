@@ -8,6 +8,7 @@
 
 #include "embryo.h"
 #include "forward/nat.h"
+#include "icmp_family.h"
 #include "splice/translate.h"
 #include "way.h"
 
@@ -19,14 +20,6 @@ enum {
 	ICMP_ECHO_REQUEST = 0x0800,
 	ICMPV6_ECHO_REQUEST = 0x8000,
 	ICMPV6_ECHO_REPLY = 0x8100,
-};
-
-/* What an error quotes, in the message. */
-struct icmp_quote {
-	__u32 at;     /* of the transport header */
-	__u32 length; /* of what is here, from the ICMP header on */
-	__u8 protocol;
-	bool ipv4;
 };
 
 static __always_inline bool icmp_is_virtual(const struct packet *packet)
@@ -190,6 +183,34 @@ static __noinline __u16 icmp_translate_quote(struct task *task, struct message *
 	return csum_fold((__u16)~csum_fold(before) + csum_fold(after));
 }
 
+/* nat46, nat64: whoever says it, in the other family it is the virtual address, or the source that is ours. */
+static __noinline int icmp_translate_family(hook_context *context, struct task *task, struct message *message,
+					    const struct icmp_quote *quote)
+{
+	const struct hf_connection *connection = &task->connection;
+	const struct hf_flow_key *flow = &task->packet.flow;
+	const struct hf_other_end *end = &task->own_end;
+	bool reply = connection->flags & HF_CONNECTION_REPLY;
+	__be16 *port = icmp_word(message, quote->at);
+	struct hf_flow_key *ends = &task->reply;
+	__u32 difference;
+
+	/* The error's ends. The quoted packet goes the other way, as does the flow. */
+	__builtin_memcpy(ends->source, reply ? connection->address : end->address, 16);
+	__builtin_memcpy(ends->destination, reply ? end->address : connection->address, 16);
+	ends->source_port = reply ? connection->port : end->port;
+	ends->destination_port = reply ? end->port : connection->port;
+	difference = csum_difference16(port[0], ends->destination_port) + csum_difference16(port[1], ends->source_port);
+	port[0] = ends->destination_port;
+	port[1] = ends->source_port;
+	difference += csum_difference_address(flow->destination, ends->destination) +
+		      csum_difference_address(flow->source, ends->source);
+	icmp_adjust_quote(message, quote, csum_fold(difference));
+	if (connection->flags & HF_CONNECTION_SPLICED)
+		icmp_put_sequence_back(message, quote, connection);
+	return icmp_change_family(context, task, message, quote);
+}
+
 /* The addresses that the error has in front of its quote, and one hop less. */
 static __noinline int icmp_write_addresses(hook_context *context, const struct packet *packet, const __u8 *source,
 					   const __u8 *destination)
@@ -298,6 +319,8 @@ static __noinline int icmp_pass_on(hook_context *context, struct task *task, str
 	__builtin_memcpy(from, task->reply.source, 16);
 	if (connection->forwarding == HF_FORWARDING_DIRECT)
 		verdict = icmp_write_addresses(context, packet, from, task->reply.destination);
+	else if (family_changes(connection))
+		verdict = icmp_translate_family(context, task, message, quote);
 	else
 		verdict = icmp_translate(context, task, message, quote, from);
 	if (verdict != CONTINUE)

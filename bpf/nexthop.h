@@ -66,13 +66,16 @@ __noinline int next_hop_ask(hook_context *context, const struct packet *packet, 
 		destination = client->address;
 	}
 
-	if (packet->ipv4) {
+	/* Its source may be of the other family (nat46, nat64): routes do not go by it then. */
+	if (address_is_mapped(destination)) {
 		fib.family = AF_INET;
-		__builtin_memcpy(&fib.ipv4_src, source + 12, 4);
+		if (address_is_mapped(source))
+			__builtin_memcpy(&fib.ipv4_src, source + 12, 4);
 		__builtin_memcpy(&fib.ipv4_dst, destination + 12, 4);
 	} else {
 		fib.family = AF_INET6;
-		__builtin_memcpy(fib.ipv6_src, source, 16);
+		if (!address_is_mapped(source))
+			__builtin_memcpy(fib.ipv6_src, source, 16);
 		__builtin_memcpy(fib.ipv6_dst, destination, 16);
 	}
 	result = bpf_fib_lookup(context, &fib, sizeof(fib), 0);

@@ -177,6 +177,40 @@ static __noinline int packet_retag(hook_context *context, __u32 tags, __be16 pro
 	return tci ? bpf_skb_vlan_push(context, protocol, bpf_ntohs(tci)) : 0;
 }
 
+/* The plain network header's length becomes the other family's (`ipv4`), and tags end. 0 if it is done. */
+static __noinline int packet_set_family(hook_context *context, __u32 tags, bool ipv4)
+{
+	__be16 type = ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+
+	if ((tags && packet_retag(context, tags, 0, 0)) || bpf_skb_change_proto(context, type, 0))
+		return -1;
+	return bpf_skb_store_bytes(context, offsetof(struct ethhdr, h_proto), &type, sizeof(type), 0);
+}
+
+/* What the network header has beside the plain one grows, or shrinks. */
+static __always_inline int packet_extend_header(hook_context *context, int difference)
+{
+	return difference ? bpf_skb_adjust_room(context, difference, BPF_ADJ_ROOM_NET, BPF_F_ADJ_ROOM_FIXED_GSO) : 0;
+}
+
+static __noinline int packet_change_header(hook_context *context, __u32 tags, bool ipv4, __u32 transport, __u32 size)
+{
+	int plain = ipv4 ? 20 : 40, plain_before = ipv4 ? 40 : 20;
+	int before = (int)transport - (int)sizeof(struct ethhdr) - 4 * (int)tags;
+
+	/* The kernel does so only in front of a packet whose tags are gone. */
+	if (tags && packet_retag(context, tags, 0, 0))
+		return -1;
+	if (packet_extend_header(context, plain_before - before) || packet_set_family(context, 0, ipv4))
+		return -1;
+	return packet_extend_header(context, (int)size - plain);
+}
+
+static __noinline int packet_begin_anew(hook_context *context, __u32 tags, bool ipv4, __u32 length)
+{
+	return packet_set_family(context, tags, ipv4) || packet_resize(context, length) ? -1 : 0;
+}
+
 static __always_inline bool packet_has_link_tag(const hook_context *context)
 {
 	return context->vlan_present;

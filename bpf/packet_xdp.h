@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <linux/if_ether.h>
+
 #include "config.h"
 #include "csum.h"
 
@@ -124,6 +126,39 @@ static __always_inline int packet_resize(hook_context *context, __u32 length)
 static __always_inline int packet_grow_front(hook_context *context, __u32 size)
 {
 	return bpf_xdp_adjust_head(context, -(int)size);
+}
+
+static __always_inline int packet_set_type(hook_context *context, bool ipv4)
+{
+	struct ethhdr *ethernet = packet_data(context);
+
+	if ((void *)(ethernet + 1) > packet_end(context))
+		return -1;
+	ethernet->h_proto = ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	return 0;
+}
+
+/*
+ * What is in front of the transport header becomes a link header, without tags, and a
+ * network header of `size` bytes, of the other family (`ipv4`), that is to be written. 0 if
+ * it is done.
+ */
+static __always_inline int packet_change_header(hook_context *context, __u32 tags, bool ipv4, __u32 transport,
+						__u32 size)
+{
+	if (bpf_xdp_adjust_head(context, (int)transport - (int)(sizeof(struct ethhdr) + size)))
+		return -1;
+	return packet_set_type(context, ipv4);
+}
+
+/* The packet becomes one of the other family, `length` bytes long: all of it is to be written. 0 if it is done. */
+static __always_inline int packet_begin_anew(hook_context *context, __u32 tags, bool ipv4, __u32 length)
+{
+	int more = (int)length - (int)packet_length(context);
+
+	if (more > 0 ? bpf_xdp_adjust_head(context, -more) : bpf_xdp_adjust_tail(context, more))
+		return -1;
+	return packet_set_type(context, ipv4);
 }
 
 static __always_inline int packet_out(hook_context *context, __u32 interface)

@@ -27,8 +27,8 @@
 
 struct packet {
 	struct hf_flow_key flow;
-	__u32 network; /* offsets from the start of the frame */
-	__u32 transport;
+	__u32 network;        /* offsets from the start of the frame */
+	__u32 transport;      /* of a later fragment: of its payload */
 	__u32 network_length; /* header and payload */
 	__u32 payload_length; /* behind the transport header */
 	__u8 ipv4;
@@ -223,6 +223,7 @@ static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *pac
 			packet->fragment_id = *id;
 			packet->fragment = field >> 3 | (field & 1 ? FRAGMENT_MORE : 0);
 			if (packet_is_later_fragment(packet)) {
+				packet->transport = offset + 8;
 				/* What the first one has behind this header; nobody's if that can be neither TCP nor UDP. */
 				protocol = extension->next;
 				return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_DSTOPTS
@@ -338,7 +339,6 @@ static __always_inline int parse_packet(hook_context *context, struct packet *pa
 		/* This would overwrite a TCP header's flags (RFC 1858). */
 		if (protocol == IPPROTO_TCP && (packet->fragment & FRAGMENT_OFFSET) == 1)
 			return parse_refuse(packet, HF_REASON_malformed);
-		packet->transport = packet->network;
 		packet->payload_length = packet->tcp_flags = 0;
 		*(__u64 *)&packet->flow.source_port = (__u64)protocol << 32;
 		return CONTINUE;

@@ -87,24 +87,46 @@ static __always_inline __u16 icmp_type(const struct packet *packet, enum icmp_er
 	}
 }
 
-/* The network header in front of an ICMP message of `length` bytes, back to the sender. */
-static __always_inline int icmp_write_network(hook_context *context, const struct packet *packet, __u32 length)
+/* The MTU that an error tells of. IPv6 has none that is less. */
+static __always_inline __u16 icmp_mtu(bool ipv4, __u32 mtu)
 {
-	struct iphdr ipv4 = {.ttl = 64, .protocol = IPPROTO_ICMP, .frag_off = bpf_htons(0x4000)};
-	struct ipv6hdr ipv6 = {.hop_limit = 64, .nexthdr = IPPROTO_ICMPV6, .payload_len = bpf_htons(length)};
+	if (!ipv4 && mtu < 1280)
+		return 1280;
+	return mtu < 0xffff ? mtu : 0xffff;
+}
 
+/* The network header in front of an ICMP message of `length` bytes. */
+static __always_inline int icmp_write_network(hook_context *context, const struct packet *packet, const __u8 *source,
+					      const __u8 *destination, __u32 length, __u8 hops)
+{
+	struct task *task = task_get();
+	struct ipv6hdr *ipv6;
+	struct iphdr *ipv4;
+
+	if (!task)
+		return -1;
+	ipv4 = &task->header.ipv4;
+	ipv6 = &task->header.ipv6;
 	if (!packet->ipv4) {
-		*(__be32 *)&ipv6 = bpf_htonl(0x60000000);
-		__builtin_memcpy(&ipv6.saddr, packet->flow.destination, 16);
-		__builtin_memcpy(&ipv6.daddr, packet->flow.source, 16);
-		return packet_store(context, packet->network, &ipv6, sizeof(ipv6));
+		*(__be32 *)ipv6 = bpf_htonl(0x60000000);
+		ipv6->payload_len = bpf_htons(length);
+		ipv6->nexthdr = IPPROTO_ICMPV6;
+		ipv6->hop_limit = hops;
+		__builtin_memcpy(&ipv6->saddr, source, 16);
+		__builtin_memcpy(&ipv6->daddr, destination, 16);
+		return packet_store(context, packet->network, ipv6, sizeof(*ipv6));
 	}
-	*(__u16 *)&ipv4 = bpf_htons(0x4500);
-	ipv4.tot_len = bpf_htons(sizeof(ipv4) + length);
-	__builtin_memcpy(&ipv4.saddr, packet->flow.destination + 12, 4);
-	__builtin_memcpy(&ipv4.daddr, packet->flow.source + 12, 4);
-	ipv4.check = ~csum_fold(csum_words(0, &ipv4, sizeof(ipv4)));
-	return packet_store(context, packet->network, &ipv4, sizeof(ipv4));
+	*(__be16 *)ipv4 = bpf_htons(0x4500);
+	ipv4->tot_len = bpf_htons(sizeof(*ipv4) + length);
+	ipv4->id = 0;
+	ipv4->frag_off = bpf_htons(0x4000);
+	ipv4->ttl = hops;
+	ipv4->protocol = IPPROTO_ICMP;
+	ipv4->check = 0;
+	__builtin_memcpy(&ipv4->saddr, source + 12, 4);
+	__builtin_memcpy(&ipv4->daddr, destination + 12, 4);
+	ipv4->check = ~csum_fold(csum_words(0, ipv4, sizeof(*ipv4)));
+	return packet_store(context, packet->network, ipv4, sizeof(*ipv4));
 }
 
 /*
@@ -136,7 +158,7 @@ __noinline int reject_with_icmp(hook_context *context, const struct packet *pack
 	word = (__be16 *)message->bytes;
 	word[0] = icmp_type(packet, error);
 	if (error == ICMP_TOO_BIG)
-		word[3] = bpf_htons(mtu < 0xffff ? mtu : 0xffff);
+		word[3] = bpf_htons(icmp_mtu(packet->ipv4, mtu));
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)message->bytes, ICMP_HEADER, 0);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)(message->bytes + ICMP_HEADER), ICMP_QUOTE, sum);
 	sum = csum_fold(sum);
@@ -149,7 +171,8 @@ __noinline int reject_with_icmp(hook_context *context, const struct packet *pack
 	/* XDP cannot always make a packet longer; TC can. */
 	if (packet_resize(context, offset + ICMP_HEADER + size))
 		return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : HOOK_DROP;
-	if (icmp_write_network(context, packet, ICMP_HEADER + size) ||
+	if (icmp_write_network(context, packet, packet->flow.destination, packet->flow.source, ICMP_HEADER + size,
+			       64) ||
 	    packet_store(context, offset, message->bytes, below(ICMP_HEADER + size - 1, 2 * ICMP_QUOTE) + 1))
 		return drop(HF_REASON_packet_resize);
 	return segment_return(context);

@@ -11,6 +11,21 @@
 #include "persist/parser.h"
 #include "service.h"
 
+/* A network header that is being made. */
+struct network_header {
+	union {
+		struct iphdr ipv4;
+		struct ipv6hdr ipv6;
+	};
+	struct {
+		__u8 next;
+		__u8 reserved;
+		__be16 offset;
+		__be32 id;
+	} fragment; /* behind IPv6's */
+	__u8 pad[16];
+};
+
 /* What the stage `emit` sends. */
 enum emit_source {
 	EMIT_SEGMENT, /* the packet's own payload */
@@ -22,6 +37,7 @@ struct task {
 	struct hf_other_end own_end;           /* of ours, that it has just been given */
 	struct hf_embryonic_connection embryo; /* that is being made */
 	struct hf_flow_key reply;              /* of a connection that is being made */
+	struct network_header header;
 	struct packet packet;
 	__u32 virtual_server;
 	__u32 stage; /* enum hf_stage: what follows */

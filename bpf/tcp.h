@@ -260,9 +260,15 @@ static __always_inline void segment_add_offer(struct segment *segment, const str
 		segment_add_word(segment, TCP_WORD(TCP_OPTION_NOP, TCP_OPTION_SCALE, 3, offer->scale));
 }
 
+/* Of a network header with nothing special. */
+static __always_inline __u32 family_header_length(bool ipv4)
+{
+	return ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+}
+
 static __always_inline __u32 segment_network_length(const struct packet *packet)
 {
-	return packet->ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	return family_header_length(packet->ipv4);
 }
 
 /* How long a frame with this segment is: plain headers behind the link header and tags of `packet`. */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Translation. dnat: the destination's address and port on the way to the member, the
- * source's on the way back. fullnat: both. direct: none. Checksums are updated, never
- * made anew (RFC 1624), so that an error on the wire stays visible to the end hosts.
+ * source's on the way back. fullnat: both; nat46 and nat64 (family.h): likewise. direct:
+ * none. Checksums are updated, never made anew (RFC 1624), so that an error on the wire
+ * stays visible to the end hosts.
  */
 #pragma once
 
 #include "../fragment.h"
 #include "../reject.h"
+#include "family.h"
 
 /* False: the packet has spent its last hop. */
 static __always_inline bool nat_network_ipv4(hook_context *context, const struct packet *packet,
@@ -167,6 +169,15 @@ static __always_inline int nat_transport(hook_context *context, const struct pac
 	return CONTINUE;
 }
 
+/* What the packet gets at the end that its connection's entry does not name. NULL: there is none. */
+static __always_inline const struct hf_other_end *nat_other_end(struct hf_flow_key *key, const struct packet *packet,
+								const struct hf_connection *connection)
+{
+	if (connection->flags & HF_CONNECTION_REPLY || packet_is_later_fragment(packet))
+		return fragment_other_end(packet);
+	return other_end_find(key, &packet->flow, connection);
+}
+
 /* Global: verified once. */
 __noinline int nat_translate_both_ends(hook_context *context, const struct packet *packet,
 				       const struct hf_connection *connection)
@@ -180,10 +191,7 @@ __noinline int nat_translate_both_ends(hook_context *context, const struct packe
 	if (!packet || !connection)
 		return HOOK_DROP;
 	reply = connection->flags & HF_CONNECTION_REPLY;
-	if (reply || packet_is_later_fragment(packet))
-		end = fragment_other_end(packet);
-	else
-		end = other_end_find(&key, &packet->flow, connection);
+	end = nat_other_end(&key, packet, connection);
 	if (!end)
 		return drop(HF_REASON_state_missing);
 	difference = csum_difference_address(reply ? packet->flow.destination : packet->flow.source, end->address);
@@ -200,16 +208,61 @@ __noinline int nat_translate_both_ends(hook_context *context, const struct packe
 	return nat_transport_other_end(context, packet, end, reply, difference);
 }
 
-static __always_inline int nat_translate(hook_context *context, const struct packet *packet,
+/* nat46, nat64. Global: verified once. */
+__noinline int nat_translate_family(hook_context *context, struct packet *packet,
+				    const struct hf_connection *connection)
+{
+	const struct hf_other_end *end;
+	struct hf_flow_key key;
+	__u16 difference;
+	int verdict;
+	bool reply;
+
+	if (!packet || !connection)
+		return HOOK_DROP;
+	reply = connection->flags & HF_CONNECTION_REPLY;
+	end = nat_other_end(&key, packet, connection);
+	if (!end)
+		return drop(HF_REASON_state_missing);
+	if (!nat_has_hops(context, packet))
+		return reject_expired(context, packet);
+	if (!packet_is_later_fragment(packet)) {
+		if (packet->ipv4 && packet->flow.protocol == IPPROTO_UDP) {
+			verdict = family_sum_datagram(context, packet);
+			if (verdict != CONTINUE)
+				return verdict;
+		}
+		difference =
+			csum_difference_address(reply ? packet->flow.destination : packet->flow.source, end->address);
+		verdict = nat_transport(context, packet, connection, reply);
+		if (verdict != CONTINUE)
+			return verdict;
+		verdict = nat_transport_other_end(context, packet, end, reply, difference);
+		if (verdict != CONTINUE)
+			return verdict;
+	}
+	return reply ? family_write_network(context, packet, connection->address, end->address)
+		     : family_write_network(context, packet, end->address, connection->address);
+}
+
+/* The modes that are not the usual one. */
+static __always_inline int nat_translate_specially(hook_context *context, struct packet *packet,
+						   const struct hf_connection *connection)
+{
+	if (connection->forwarding == HF_FORWARDING_DIRECT)
+		return nat_count_hop(context, packet);
+	return family_changes(connection) ? nat_translate_family(context, packet, connection)
+					  : nat_translate_both_ends(context, packet, connection);
+}
+
+static __always_inline int nat_translate(hook_context *context, struct packet *packet,
 					 const struct hf_connection *connection)
 {
 	bool reply = connection->flags & HF_CONNECTION_REPLY;
 	int verdict;
 
 	if (unlikely(connection->forwarding > HF_FORWARDING_DNAT))
-		return connection->forwarding == HF_FORWARDING_DIRECT
-			       ? nat_count_hop(context, packet)
-			       : nat_translate_both_ends(context, packet, connection);
+		return nat_translate_specially(context, packet, connection);
 	verdict = nat_network(context, packet, connection, reply);
 	/* Of a later fragment, ports and checksum were in the first one. */
 	if (verdict != CONTINUE || unlikely(packet_is_later_fragment(packet)))

@@ -26,13 +26,13 @@ static __always_inline void address_mask(__u8 *address, __u32 first_bit, __u32 b
 
 /* The client's address is given by itself: in a reply it is the destination. */
 static __always_inline void source_address_key(struct hf_session_key *key, const struct hf_rule *rule, __u32 scope,
-					       const __u8 *client, bool ipv4)
+					       const __u8 *client)
 {
 	key->scope = scope;
 	key->kind = HF_SESSION_ADDRESS;
 	key->pad[0] = key->pad[1] = key->pad[2] = 0;
 	__builtin_memcpy(key->key, client, sizeof(key->key));
-	if (ipv4)
+	if (address_is_mapped(client))
 		address_mask(key->key, 96, rule->ipv4_mask_bits);
 	else
 		address_mask(key->key, 0, rule->ipv6_mask_bits);

@@ -68,14 +68,29 @@ static __noinline void bind_address(struct segment *segment, const struct hf_spl
 	segment->ipv6_word = splice->flow_label;
 }
 
-/* The longest segment on the way to the connection's member. */
-static __always_inline __u32 bind_room(const struct packet *packet, const struct hf_connection *connection)
+/* The packet becomes this segment, whose addresses may be of the other family. 0 if it is done. */
+static __noinline int bind_write(hook_context *context, struct packet *packet, struct segment *segment)
+{
+	bool ipv4 = address_is_mapped(segment->flow.source);
+
+	if (unlikely(ipv4 != packet->ipv4)) {
+		if (packet_set_family(context, packet->tags, ipv4))
+			return -1;
+		family_note(packet, ipv4,
+			    packet->transport - packet->network - family_header_length(!ipv4) +
+				    family_header_length(ipv4));
+	}
+	return segment_write(context, packet, segment);
+}
+
+/* The longest segment on the way of the connection's packets. */
+static __always_inline __u32 bind_room(const struct hf_connection *connection)
 {
 	__u32 index = connection->next_hop;
 	const struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
 	__u32 mtu = hop && hop->interface ? hop->mtu : 1500;
 
-	return mtu - segment_network_length(packet) - sizeof(struct tcphdr);
+	return mtu - family_header_length(address_is_mapped(connection->address)) - sizeof(struct tcphdr);
 }
 
 /* By how much the rule makes a segment of the member's longer. */
@@ -95,7 +110,7 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 				   struct hf_connection *connection, bool reset)
 {
 	struct tcp_workplace *workplace = tcp_workplace_get();
-	__u32 room = bind_room(packet, connection), growth = bind_growth(splice);
+	__u32 room = bind_room(connection), growth = bind_growth(splice);
 	struct message *message = message_get();
 	struct tcp_offer offer = {};
 	struct segment *segment;
@@ -104,7 +119,7 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 		return drop(HF_REASON_state_missing);
 	if (!splice->tries) {
 		splice->preface = 0;
-		splice->preface = preface_make(message, splice, packet->ipv4);
+		splice->preface = preface_make(message, splice);
 		splice->flags = (splice->flags & ~HF_SPLICE_PREFACE) | (splice->preface ? HF_SPLICE_PREFACE : 0);
 	}
 	segment = &workplace->segment;
@@ -122,7 +137,7 @@ static __noinline int bind_connect(hook_context *context, struct packet *packet,
 	}
 	bind_address(segment, splice, connection);
 	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
-	if (segment_write(context, packet, segment))
+	if (bind_write(context, packet, segment))
 		return drop(HF_REASON_packet_resize);
 	splice->wake = 0;
 	splice->connecting_since = clock_now();
@@ -235,7 +250,7 @@ static __noinline int bind_refuse(hook_context *context, struct task *task, stru
 	bind_reset(context, packet, splice, &workplace->segment);
 	bpf_map_delete_elem(&connections, &packet->flow);
 	splice_end_locked(splice->id);
-	if (segment_write(context, packet, &workplace->segment))
+	if (bind_write(context, packet, &workplace->segment))
 		return drop(HF_REASON_packet_resize);
 	if (!woken)
 		return segment_return(context);
@@ -262,7 +277,7 @@ static __noinline int bind_refuse_connecting(hook_context *context, struct task 
 	task->left = task->connection;
 	splice_end_locked(splice->id);
 	connection_remove(&packet->flow, &task->left);
-	if (segment_write(context, packet, &workplace->segment))
+	if (bind_write(context, packet, &workplace->segment))
 		return drop(HF_REASON_packet_resize);
 	/* The packet came from the member, or the daemon. */
 	packet->flow = workplace->segment.flow;

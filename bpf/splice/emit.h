@@ -159,7 +159,7 @@ static __always_inline void emit_send(struct emit *emit, __u32 length, bool last
 		segment->payload_sum = early_sum(emit->message, emit->at, length);
 		*behind = kept;
 	}
-	if (segment_write(emit->context, packet, segment) ||
+	if (bind_write(emit->context, packet, segment) ||
 	    (length && packet_store(emit->context, segment_frame_length(segment, packet) - length,
 				    emit->message->bytes + below(emit->at, 2 * HF_MESSAGE_BYTES),
 				    below(length - 1, HF_MESSAGE_BYTES) + 1))) {
@@ -191,11 +191,12 @@ static __always_inline int emit_all(struct emit *emit)
 {
 	struct packet *packet = &emit->task->packet;
 	struct hf_splice *splice = emit->splice;
-	__u32 room = bind_room(packet, &emit->task->connection);
+	__u32 room = bind_room(&emit->task->connection);
 
 	emit->limit = emit->reply ? splice->client_mss : splice->member_mss;
 	if (!emit->limit)
-		emit->limit = packet->ipv4 ? TCP_MSS_DEFAULT_IPV4 : TCP_MSS_DEFAULT_IPV6;
+		emit->limit =
+			address_is_mapped(emit->task->connection.address) ? TCP_MSS_DEFAULT_IPV4 : TCP_MSS_DEFAULT_IPV6;
 	if (emit->limit > room)
 		emit->limit = room;
 	if (emit->timestamps)
@@ -231,7 +232,7 @@ static __noinline int emit_early(struct emit *emit)
 	__u32 had;
 
 	if (splice->flags & HF_SPLICE_PREFACE)
-		emit->end = preface_make(emit->message, splice, emit->task->packet.ipv4);
+		emit->end = preface_make(emit->message, splice);
 	emit->from = splice->client_first;
 	emit_compose(emit, HF_REQUESTS, splice->client_next - splice->client_first);
 	if (emit->failed)

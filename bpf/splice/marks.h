@@ -182,7 +182,8 @@ static __noinline bool mark_forwarded(struct task *task, __u32 at, bool open, bo
 {
 	static const char ipv4[] = "X-Forwarded-For: %pI4\r\n", ipv6[] = "X-Forwarded-For: %pI6\r\n";
 	static const char ipv4_behind[] = "X-Forwarded-For: %pI4\r\n\r", ipv6_behind[] = "X-Forwarded-For: %pI6\r\n\r";
-	__u64 values[] = {(__u64)(task->packet.flow.source + (task->packet.ipv4 ? 12 : 0))};
+	bool is_ipv4 = address_is_mapped(task->packet.flow.source);
+	__u64 values[] = {(__u64)(task->packet.flow.source + (is_ipv4 ? 12 : 0))};
 	struct hf_edit *edit = mark_edit(task, at, open || behind);
 	long length;
 
@@ -195,15 +196,15 @@ static __noinline bool mark_forwarded(struct task *task, __u32 at, bool open, bo
 		return true;
 	}
 	if (behind)
-		length = task->packet.ipv4 ? bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv4_behind,
-							  values, sizeof(values))
-					   : bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv6_behind,
-							  values, sizeof(values));
+		length = is_ipv4 ? bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv4_behind, values,
+						sizeof(values))
+				 : bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv6_behind, values,
+						sizeof(values));
 	else
-		length = task->packet.ipv4 ? bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv4, values,
-							  sizeof(values))
-					   : bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv6, values,
-							  sizeof(values));
+		length =
+			is_ipv4 ? bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv4, values, sizeof(values))
+				: bpf_snprintf((char *)edit->text, MARK_FORWARDED_LONGEST, ipv6, values,
+					       sizeof(values));
 	mark_text(edit, length > 1 ? length - 1 : 0);
 	return true;
 }

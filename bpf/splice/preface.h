@@ -57,8 +57,9 @@ static __always_inline __u32 preface_text(__u8 *to, const struct hf_flow_key *cl
 }
 
 /* The message becomes the preface. Returns its length. */
-static __noinline __u32 preface_make(struct message *message, const struct hf_splice *splice, bool ipv4)
+static __noinline __u32 preface_make(struct message *message, const struct hf_splice *splice)
 {
+	bool ipv4 = address_is_mapped(splice->client.source);
 	const struct hf_virtual_server *settings = service_settings(splice->virtual_server);
 	__u32 version = settings ? settings->proxy_protocol : 0, length;
 

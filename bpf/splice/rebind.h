@@ -90,7 +90,7 @@ static __always_inline int rebind_connect(hook_context *context, struct task *ta
 	segment_begin(segment, TCP_RST, forwarded, 0, 0);
 	bind_address(segment, splice, &task->left);
 	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
-	if (segment_write(context, packet, segment))
+	if (bind_write(context, packet, segment))
 		return drop(HF_REASON_packet_resize);
 	bind_send(context, packet, &task->left, true);
 	return bind_connect(context, packet, splice, &task->connection, false);

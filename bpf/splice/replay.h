@@ -148,7 +148,7 @@ static __noinline int replay_reset_old(hook_context *context, struct task *task,
 	segment_begin(segment, TCP_RST, workplace->seen.acknowledgement, 0, 0);
 	bind_address(segment, splice, &task->connection);
 	segment->partial = packet_checksum_is_partial(context, packet->transport + offsetof(struct tcphdr, check));
-	if (segment_write(context, packet, segment))
+	if (bind_write(context, packet, segment))
 		return drop(HF_REASON_packet_resize);
 	bind_send(context, packet, &task->connection, true);
 	return bind_connect(context, packet, splice, &task->connection, false);

@@ -133,7 +133,8 @@ static __noinline int cookie_answer(hook_context *context, const struct packet *
 	segment = &workplace->segment;
 	if (tcp_load(context, packet, seen))
 		return drop(HF_REASON_malformed);
-	offer.mss = pool->mss ?: packet->ipv4 ? 1460 : 1440;
+	/* With nat46, segments grow. */
+	offer.mss = pool->mss ?: packet->ipv4 && settings->forwarding != HF_FORWARDING_NAT46 ? 1460 : 1440;
 	offer.sack = seen->sack_permitted && !(pool->tcp_lacking & HF_TCP_SACK);
 	offer.timestamps = seen->timestamps_at && !(pool->tcp_lacking & HF_TCP_TIMESTAMPS);
 	offer.timestamp = clock_milliseconds(); /* RFC 7323, 5.4 */

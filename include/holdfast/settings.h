@@ -64,6 +64,9 @@ enum hf_forwarding {
 	HF_FORWARDING_DIRECT = 2, /* only the link header is written; members answer clients themselves */
 	/* From here on both ends are translated (other_ends). */
 	HF_FORWARDING_FULLNAT = 3, /* likewise, and an address of ours takes the client's */
+	/* And from here on the members are of the other family: headers are translated (RFC 7915). */
+	HF_FORWARDING_NAT46 = 4, /* IPv4 clients, IPv6 members */
+	HF_FORWARDING_NAT64 = 5, /* IPv6 clients, IPv4 members */
 };
 
 enum hf_member_state {

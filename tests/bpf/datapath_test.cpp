@@ -26,7 +26,7 @@ std::string DatapathTest::client(int number) const
 
 std::string DatapathTest::member(int number) const
 {
-	return ipv4() ? fmt::format("10.0.2.{}", 10 + number) : fmt::format("fd00::{:x}", 0x10 + number);
+	return has_ipv4_members() ? fmt::format("10.0.2.{}", 10 + number) : fmt::format("fd00::{:x}", 0x10 + number);
 }
 
 std::string DatapathTest::config(const std::string &server, const std::string &rules, int members) const
@@ -44,7 +44,7 @@ std::string DatapathTest::config(const std::string &server, const std::string &r
 
 Packet DatapathTest::ip(const std::string &source, const std::string &destination, uint8_t ttl) const
 {
-	if (ipv4())
+	if (source.find(':') == std::string::npos)
 		return Ethernet{} / Ipv4{.source = source, .destination = destination, .ttl = ttl};
 	return Ethernet{} / Ipv6{.source = source, .destination = destination, .hop_limit = ttl};
 }
@@ -73,12 +73,13 @@ Outcome DatapathTest::run(Testbed &bed, const Bytes &packet) const
 
 int DatapathTest::addressee(const Outcome &outcome) const
 {
-	const size_t length = ipv4() ? 4 : 16, at = ipv4() ? 14 + 16 : 14 + 24;
+	const bool is_ipv4 = has_ipv4_members();
+	const size_t length = is_ipv4 ? 4 : 16, at = is_ipv4 ? 14 + 16 : 14 + 24;
 
 	for (int number = 1; number <= 9; number++) {
 		Bytes address(length);
 
-		inet_pton(ipv4() ? AF_INET : AF_INET6, member(number).c_str(), address.data());
+		inet_pton(is_ipv4 ? AF_INET : AF_INET6, member(number).c_str(), address.data());
 		if (outcome.packet.size() >= at + length &&
 		    std::equal(address.begin(), address.end(), outcome.packet.begin() + static_cast<ptrdiff_t>(at)))
 			return number;
@@ -102,11 +103,10 @@ int DatapathTest::connect(Testbed &bed, const std::string &from, uint16_t port, 
 
 Bytes DatapathTest::expected_link(const Bytes &packet) const
 {
-	const Bytes link =
-		Packet(Ethernet{.destination = gateway_mac, .source = wire_mac, .type = ipv4() ? 0x0800 : 0x86dd});
+	const Bytes link = Packet(Ethernet{.destination = gateway_mac, .source = wire_mac, .type = 0});
 	Bytes result = packet;
 
-	std::copy(link.begin(), link.end(), result.begin());
+	std::copy_n(link.begin(), 12, result.begin());
 	return result;
 }
 

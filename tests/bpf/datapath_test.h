@@ -24,7 +24,8 @@ protected:
 	Hook hook() const { return GetParam().hook; }
 	bool ipv4() const { return GetParam().ipv4; }
 
-	// Roles, in the family of the test.
+	// Roles, in the family of the test; members may be of the other one.
+	virtual bool has_ipv4_members() const { return ipv4(); }
 	std::string client(int number = 1) const;
 	std::string vip() const { return ipv4() ? "192.0.2.10" : "2001:db8::10"; }
 	std::string member(int number) const;
@@ -33,6 +34,7 @@ protected:
 	// `server` (protocol, port, rule ...) and `rules`.
 	std::string config(const std::string &server, const std::string &rules = "", int members = 3) const;
 
+	// Of the family that the addresses have.
 	Packet ip(const std::string &source, const std::string &destination, uint8_t ttl = 64) const;
 	Packet tcp(const std::string &source, uint16_t source_port, const std::string &destination,
 		   uint16_t destination_port, uint8_t flags, uint32_t sequence = 1000,

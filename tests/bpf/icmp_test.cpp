@@ -247,17 +247,17 @@ TEST_P(IcmpErrors, AreMadeOfWhatIsTooBig)
 	Testbed bed(config("port: 80, protocol: tcp", "", 1));
 
 	ASSERT_EQ(connect(bed, client(), 40000), 1);
-	bed.maps->next_hops.live(1)->mtu = 1000;
-	const Bytes packet = tcp(client(), 40000, vip(), 80, ack, 1001, 5001) / Payload(1200);
+	bed.maps->next_hops.live(1)->mtu = 1300;
+	const Bytes packet = tcp(client(), 40000, vip(), 80, ack, 1001, 5001) / Payload(1400);
 	const Outcome outcome = run(bed, packet);
 	ASSERT_TRUE(sent(hook(), outcome));
-	EXPECT_EQ(outcome.packet, Bytes(back(vip(), client()) / error(too_big, 1000) / quote(packet, 512)));
+	EXPECT_EQ(outcome.packet, Bytes(back(vip(), client()) / error(too_big, 1300) / quote(packet, 512)));
 	EXPECT_EQ(bed.reason(HF_REASON_too_big), 1U);
 	// And of a member's: as if the client's host had said so.
-	const Bytes answer = tcp(member(1), 8080, client(), 40000, ack, 5001, 1001) / Payload(1200);
+	const Bytes answer = tcp(member(1), 8080, client(), 40000, ack, 5001, 1001) / Payload(1400);
 	const Outcome told = run(bed, answer);
 	ASSERT_TRUE(sent(hook(), told));
-	EXPECT_EQ(told.packet, Bytes(back(client(), member(1)) / error(too_big, 1000) / quote(answer, 512)));
+	EXPECT_EQ(told.packet, Bytes(back(client(), member(1)) / error(too_big, 1300) / quote(answer, 512)));
 }
 
 TEST_P(IcmpErrors, AreMadeWhereNobodyServes)

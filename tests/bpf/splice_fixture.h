@@ -54,7 +54,7 @@ class SpliceTest : public DatapathTest
 protected:
 	Seen look(const Bytes &frame) const
 	{
-		const size_t at = ipv4() ? 34 : 54;
+		const size_t at = frame.at(12) == 0x08 ? 34 : 54;
 		Seen seen{};
 		auto word = [&](size_t offset) {
 			uint32_t value = 0;

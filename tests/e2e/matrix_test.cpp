@@ -47,8 +47,8 @@ std::vector<Combination> legal_combinations()
 				});
 
 			for (const bool ipv4 : {true, false}) {
-				if (!legal)
-					break;
+				if (!legal || !serves_family(forwarding, ipv4))
+					continue;
 				for (const char *hook : {"xdp", "tc"})
 					all.push_back({rule, forwarding, ipv4, hook});
 			}
@@ -74,12 +74,13 @@ protected:
 	std::string config() const
 	{
 		const Combination &one = GetParam();
+		const bool ipv4_members = one.ipv4 != changes_family(one.forwarding);
 		std::string yaml = Lab::base_config(one.hook) + Lab::talk_pools();
 
 		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}{}}}\nvirtual_servers:\n", word(one.rule),
 				    rule_settings(one.rule));
 		const std::string sources = has_sources(one.forwarding) ? fmt::format(", source_addresses: [\"{}\"]",
-										      Lab::source_address(one.ipv4))
+										      Lab::source_address(ipv4_members))
 									: "";
 		for (const auto &[name, pool, port, protocol] : {std::tuple("web", "web", web_port(one), "tcp"),
 								 {"echo", "echo", 9000, "tcp"},
@@ -106,7 +107,7 @@ protected:
 			yaml += fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: {}, forwarding: {}, "
 					    "pool: {}{}{}{}}}\n",
 					    name, Lab::vip(one.ipv4), port, protocol, word(one.forwarding), pool,
-					    one.ipv4 ? 4 : 6, ruled ? ", persistence: rule" : "", sources);
+					    ipv4_members ? 4 : 6, ruled ? ", persistence: rule" : "", sources);
 		}
 		return yaml;
 	}

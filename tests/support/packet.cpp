@@ -147,7 +147,7 @@ Bytes build_ipv4(const Ipv4 &ip, uint8_t protocol, const Bytes &rest)
 	Bytes bytes;
 
 	bytes.push_back(ip.version_and_length.value_or(static_cast<uint8_t>(0x40 | header / 4)));
-	bytes.push_back(0);
+	bytes.push_back(ip.tos);
 	put16(bytes, ip.total_length.value_or(static_cast<uint16_t>(header + rest.size())));
 	put16(bytes, ip.identification);
 	put16(bytes, ip.fragment);

@@ -40,6 +40,7 @@ struct Ipv4 {
 	std::optional<uint8_t> version_and_length;
 	std::optional<uint16_t> total_length;
 	std::optional<uint8_t> protocol;
+	uint8_t tos = 0;
 };
 
 struct Ipv6 {

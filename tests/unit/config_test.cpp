@@ -108,6 +108,29 @@ TEST(Config, ReadsForwardingAndWhatMembersTake)
 	EXPECT_FALSE(direct.own_addresses);
 }
 
+const std::string good_families = R"(version: 1
+pools:
+  - {name: six, members: [{name: rs1, address: "fd00::21", port: 80}]}
+  - {name: four, members: [{name: rs1, address: 10.0.2.21, port: 80}]}
+persistence:
+  - {name: across, type: source-address, match_across: true}
+virtual_servers:
+  - {name: a, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: nat46, pool: six, persistence: across, source_addresses: ["fd00::5"]}
+  - {name: b, address: 192.0.2.10, port: 81, protocol: tcp, forwarding: nat46, pool: six, persistence: across, source_addresses: ["fd00::5"]}
+  - {name: c, address: "2001:db8::10", port: 80, protocol: udp, forwarding: nat64, pool: four, source_addresses: [10.0.2.5]}
+)";
+
+TEST(Config, ReadsModesThatChangeTheFamily)
+{
+	const ConfigResult result = parse_config(good_families);
+	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
+	const auto &servers = std::get<Config>(result).virtual_servers;
+
+	EXPECT_EQ(servers[0].forwarding, HF_FORWARDING_NAT46);
+	EXPECT_EQ(servers[0].source_addresses.at(0).text(), "fd00::5");
+	EXPECT_EQ(servers[2].forwarding, HF_FORWARDING_NAT64);
+}
+
 const std::string good_datagrams = R"(version: 1
 pools:
   - {name: aaa, members: [{name: rs1, address: 10.0.2.11, connection_limit: 7}]}
@@ -355,9 +378,25 @@ const Broken broken[] = {
 	 "8000-8099"},
 	{"protocol", "protocol: udp", "protocol: sctp",
 	 "f:17:67: virtual_servers[1].protocol: 'sctp' is not known; allowed: tcp, udp"},
-	{"forwarding_later", "protocol: udp, forwarding: dnat", "protocol: udp, forwarding: nat64",
-	 "f:17:84: virtual_servers[1].forwarding: 'nat64' is not available in this version; allowed: dnat, direct, "
-	 "fullnat"},
+	{"forwarding", "protocol: udp, forwarding: dnat", "protocol: udp, forwarding: nat44",
+	 "f:17:84: virtual_servers[1].forwarding: 'nat44' is not known; allowed: dnat, direct, fullnat, nat46, nat64"},
+	{"nat46_of_ipv6", "forwarding: nat64, pool: four, source_addresses: [10.0.2.5]",
+	 "forwarding: nat46, pool: six, source_addresses: ['fd00::6']",
+	 "f:10:77: virtual_servers[2].forwarding: 'nat46' is for IPv4 clients: 2001:db8::10 is an IPv6 address",
+	 good_families},
+	{"nat46_to_ipv4", "pool: six, persistence: across, source_addresses: [\"fd00::5\"]}\n  - {name: c",
+	 "pool: four, source_addresses: [\"fd00::5\"]}\n  - {name: c",
+	 "f:9:86: virtual_servers[1].pool: nat46 needs IPv6 members: 192.0.2.10 is an IPv4 address, member four/rs1 is "
+	 "10.0.2.21",
+	 good_families},
+	{"source_of_nat64", "[10.0.2.5]", "['fd00::5']",
+	 "f:10:114: virtual_servers[2].source_addresses: fd00::5 is not of the members' family", good_families},
+	{"across_families", "  - {name: c",
+	 "  - {name: d, address: \"2001:db8::10\", port: 81, protocol: tcp, forwarding: fullnat, pool: six, "
+	 "source_addresses: ['fd00::5'], persistence: across}\n  - {name: c",
+	 "f:10:77: virtual_servers[2].forwarding: virtual server 'a' has the same pool and the rule 'across', which "
+	 "matches across virtual servers, and forwarding nat46: with nat46 or nat64 all of them need the same one",
+	 good_families},
 	{"method_later", "method: source-hash", "method: fastest-response",
 	 "f:17:98: virtual_servers[1].method: 'fastest-response' is not available in this version; allowed: "
 	 "round-robin, source-hash, least-connections, random"},
@@ -377,9 +416,8 @@ const Broken broken[] = {
 	 "address: 192.0.2.10, port: 1-8099, protocol: tcp",
 	 "f:17:46: virtual_servers[1].port: virtual server 'shop' already has 192.0.2.10 tcp port 80"},
 	{"families", "address: 192.0.2.10, port: 80,", "address: \"2001:db8::1\", port: 80,",
-	 "f:16:91: virtual_servers[0].pool: dnat needs members of the virtual server's family: 2001:db8::1 is IPv6, "
-	 "member "
-	 "web/rs1 is 10.0.2.11"},
+	 "f:16:91: virtual_servers[0].pool: dnat needs IPv6 members: 2001:db8::1 is an IPv6 address, member web/rs1 is "
+	 "10.0.2.11"},
 	{"own_address", "address: 10.0.2.12", "address: 192.0.2.10",
 	 "f:16:88: virtual_servers[0].pool: member web/rs2 has the virtual server's own address 192.0.2.10"},
 	{"cookie_twice", "cookie: blue.2", "cookie: rs1",
@@ -502,8 +540,8 @@ const Broken broken[] = {
 	 "1024-65535",
 	 good_forwarding},
 	{"sources_of_direct", "own_addresses: false", "source_addresses: [10.0.2.7]",
-	 "f:7:126: virtual_servers[1].source_addresses: belongs to forwarding fullnat; with direct members see the "
-	 "clients' own addresses",
+	 "f:7:126: virtual_servers[1].source_addresses: belongs to forwarding fullnat, nat46 and nat64; with direct "
+	 "members see the clients' own addresses",
 	 good_forwarding},
 	{"direct_and_ports", "192.0.2.11, port: 80", "192.0.2.11, port: 81",
 	 "f:7:73: virtual_servers[1].forwarding: 'direct' does not translate ports: member web/rs1 has port 80, the "

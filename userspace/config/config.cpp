@@ -85,6 +85,16 @@ struct MemberPlaces {
 	std::map<std::string, std::pair<int, bool>> cookies; // and whether it was given
 };
 
+const char *family(bool ipv4)
+{
+	return ipv4 ? "IPv4" : "IPv6";
+}
+
+bool has_ipv4_members(const VirtualServer &server)
+{
+	return changes_family(server.forwarding) ? server.forwarding == HF_FORWARDING_NAT64 : server.address.is_ipv4();
+}
+
 class Parser
 {
 public:
@@ -114,6 +124,7 @@ private:
 	void check_references();
 	void check_addresses();
 	void check_overlaps();
+	void check_across();
 
 	ConfigErrors &errors_;
 	Config config_;
@@ -368,7 +379,7 @@ void Parser::read_sources(ObjectReader &reader, VirtualServer &server, bool know
 		else if (std::find(server.source_addresses.begin(), server.source_addresses.end(), *address) !=
 			 server.source_addresses.end())
 			reader.error("source_addresses", fmt::format("{} is given twice", text));
-		else if (server.address != Address() && address->is_ipv4() != server.address.is_ipv4())
+		else if (server.address != Address() && address->is_ipv4() != has_ipv4_members(server))
 			reader.error("source_addresses", fmt::format("{} is not of the members' family", text));
 		else if (*address == server.address)
 			reader.error("source_addresses", fmt::format("{} is the virtual server's own address", text));
@@ -388,9 +399,10 @@ void Parser::read_sources(ObjectReader &reader, VirtualServer &server, bool know
 		return; // it has had its error
 	for (const char *key : {"source_addresses", "source_ports"}) {
 		if (!has_sources(server.forwarding) && reader.has(key))
-			reader.error(key, fmt::format("belongs to forwarding fullnat; with {} members see the clients' "
-						      "own addresses",
-						      word(server.forwarding)));
+			reader.error(key,
+				     fmt::format("belongs to forwarding fullnat, nat46 and nat64; with {} members see "
+						 "the clients' own addresses",
+						 word(server.forwarding)));
 	}
 	if (has_sources(server.forwarding) && !reader.has("source_addresses"))
 		reader.error("source_addresses",
@@ -403,10 +415,13 @@ void Parser::read_sources(ObjectReader &reader, VirtualServer &server, bool know
 // False: it is not a mode.
 bool Parser::read_forwarding(ObjectReader &reader, VirtualServer &server)
 {
-	reader.unavailable_word("forwarding", {"nat46", "nat64"});
 	const auto forwarding = reader.word<hf_forwarding>("forwarding", with_words(forwardings()), true);
 
 	server.forwarding = forwarding.value_or(server.forwarding);
+	if (server.address != Address() && !serves_family(server.forwarding, server.address.is_ipv4()))
+		reader.error("forwarding", fmt::format("'{}' is for {} clients: {} is an {} address",
+						       word(server.forwarding), family(!server.address.is_ipv4()),
+						       server.address.text(), family(server.address.is_ipv4())));
 	return forwarding.has_value();
 }
 
@@ -517,13 +532,12 @@ void Parser::check_references()
 		if (pool == pools.end() || server.address == Address())
 			continue;
 		for (const Member &member : pool->second->members) {
-			if (member.address != Address() && member.address.is_ipv4() != server.address.is_ipv4()) {
+			if (member.address != Address() && member.address.is_ipv4() != has_ipv4_members(server)) {
 				report(errors_, places_[i].pool,
-				       fmt::format("{} needs members of the virtual server's family: {} is {}, "
-						   "member {}/{} is {}",
-						   word(server.forwarding), server.address.text(),
-						   server.address.is_ipv4() ? "IPv4" : "IPv6", server.pool, member.name,
-						   member.address.text()));
+				       fmt::format("{} needs {} members: {} is an {} address, member {}/{} is {}",
+						   word(server.forwarding), family(has_ipv4_members(server)),
+						   server.address.text(), family(server.address.is_ipv4()), server.pool,
+						   member.name, member.address.text()));
 				break;
 			}
 			if (member.address == server.address && server.address != Address()) {
@@ -569,6 +583,35 @@ void Parser::check_addresses()
 				       fmt::format("{} is the address of virtual server '{}'", address.text(),
 						   other->second));
 		}
+	}
+}
+
+// What a rule with match_across remembers is shared by all its virtual servers of one pool: where one of these changes
+// the family, all have to.
+void Parser::check_across()
+{
+	std::map<std::pair<std::string, std::string>, const VirtualServer *> first;
+	std::set<std::string> across;
+
+	for (const Rule &rule : config_.rules) {
+		if (rule.match_across)
+			across.insert(rule.name);
+	}
+	for (size_t i = 0; i < config_.virtual_servers.size(); i++) {
+		const VirtualServer &server = config_.virtual_servers[i];
+
+		if (!across.contains(server.persistence))
+			continue;
+		const VirtualServer &other =
+			*first.try_emplace({server.persistence, server.pool}, &server).first->second;
+		if (server.forwarding != other.forwarding &&
+		    (changes_family(server.forwarding) || changes_family(other.forwarding)))
+			report(errors_, places_[i].forwarding,
+			       fmt::format(
+				       "virtual server '{}' has the same pool and the rule '{}', which matches across "
+				       "virtual servers, and forwarding {}: with nat46 or nat64 all of them need the "
+				       "same one",
+				       other.name, server.persistence, word(other.forwarding)));
 	}
 }
 
@@ -640,6 +683,7 @@ Config Parser::parse(const YAML::Node &root)
 	check_references();
 	check_addresses();
 	check_overlaps();
+	check_across();
 	reader.finish();
 
 	// Id 0 is "none".

@@ -142,6 +142,10 @@ const char *word(hf_forwarding forwarding)
 		return "direct";
 	case HF_FORWARDING_FULLNAT:
 		return "fullnat";
+	case HF_FORWARDING_NAT46:
+		return "nat46";
+	case HF_FORWARDING_NAT64:
+		return "nat64";
 	}
 	return "?";
 }
@@ -198,7 +202,8 @@ const std::vector<hf_method> &methods()
 
 const std::vector<hf_forwarding> &forwardings()
 {
-	static const std::vector<hf_forwarding> all = {HF_FORWARDING_DNAT, HF_FORWARDING_DIRECT, HF_FORWARDING_FULLNAT};
+	static const std::vector<hf_forwarding> all = {HF_FORWARDING_DNAT, HF_FORWARDING_DIRECT, HF_FORWARDING_FULLNAT,
+						       HF_FORWARDING_NAT46, HF_FORWARDING_NAT64};
 
 	return all;
 }
@@ -211,6 +216,16 @@ bool can_forward(hf_forwarding forwarding, hf_rule_type type, hf_protocol protoc
 bool has_sources(hf_forwarding forwarding)
 {
 	return forwarding >= HF_FORWARDING_FULLNAT;
+}
+
+bool changes_family(hf_forwarding forwarding)
+{
+	return forwarding >= HF_FORWARDING_NAT46;
+}
+
+bool serves_family(hf_forwarding forwarding, bool ipv4)
+{
+	return !changes_family(forwarding) || (forwarding == HF_FORWARDING_NAT46) == ipv4;
 }
 
 bool keeps_table(hf_rule_type type)

@@ -120,7 +120,7 @@ struct VirtualServer {
 	uint8_t proxy_protocol = 0; // its version; 0: none
 	bool x_forwarded_for = false;
 	bool own_addresses = true;             // the host has its addresses, where a network of its own has them
-	std::vector<Address> source_addresses; // what members see as clients: fullnat
+	std::vector<Address> source_addresses; // what members see as clients: has_sources()
 	uint16_t lowest_source_port = HF_SOURCE_PORT_LOWEST;
 	uint16_t highest_source_port = 65535;
 
@@ -212,6 +212,9 @@ bool can_forward(hf_forwarding forwarding, hf_rule_type type, hf_protocol protoc
 bool splices(const VirtualServer &server, hf_rule_type type);
 // Does it put addresses of its own in place of its clients'?
 bool has_sources(hf_forwarding forwarding);
+// Are its members of the other family than its clients? And may these be of this one?
+bool changes_family(hf_forwarding forwarding);
+bool serves_family(hf_forwarding forwarding, bool ipv4);
 // Are the heads of its connections' requests and responses read?
 bool follows(const VirtualServer &server, hf_rule_type type);
 // Do answers interleave on its connections, so that these stay with their first message's member?
