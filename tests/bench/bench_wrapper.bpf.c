@@ -22,6 +22,7 @@ struct bench_plan {
 	__u32 address_offset;    /* of the 4 bytes that tell clients apart */
 	__u32 port_offset;       /* of the client's port */
 	__u32 fresh_port;        /* 1: each run another port; 0: one port */
+	__u32 length;            /* of the packet: what the run before has made longer, or shorter, in front */
 	struct hf_splice splice; /* as it is before each run; without an id there is none */
 };
 
@@ -90,9 +91,24 @@ static __always_inline int bench_prepare(void *data, void *end)
 	return 0;
 }
 
+/* The packet is as long as it was: its headers' family may have changed. */
+static __always_inline int bench_restore_length(struct xdp_md *context)
+{
+	__u32 zero = 0;
+	const struct bench_plan *plan = bpf_map_lookup_elem(&bench_plan, &zero);
+	int more;
+
+	if (!plan)
+		return -1;
+	more = (int)(context->data_end - context->data) - (int)plan->length;
+	return more ? bpf_xdp_adjust_head(context, more) : 0;
+}
+
 SEC("xdp.frags")
 int bench_xdp(struct xdp_md *context)
 {
+	if (bench_restore_length(context))
+		return XDP_ABORTED;
 	if (bench_prepare((void *)(long)context->data, (void *)(long)context->data_end))
 		return XDP_ABORTED;
 	bpf_tail_call(context, &bench_xdp_target, 0);

@@ -57,6 +57,10 @@ virtual_servers:
      source_addresses: [10.0.9.1]}
   - {name: full6, address: "2001:db8::10", port: 8003, protocol: tcp, forwarding: fullnat, pool: web6,
      source_addresses: ["fd00::9:1"]}
+  - {name: nat46, address: 192.0.2.10, port: 8005, protocol: tcp, forwarding: nat46, pool: web6,
+     source_addresses: ["fd00::9:1"]}
+  - {name: nat64, address: "2001:db8::10", port: 8005, protocol: tcp, forwarding: nat64, pool: web4,
+     source_addresses: [10.0.9.1]}
   - {name: direct4, address: 192.0.2.10, port: 8004, protocol: tcp, forwarding: direct, pool: near4}
   - {name: direct6, address: "2001:db8::10", port: 8004, protocol: tcp, forwarding: direct, pool: near6}
   - {name: or6, address: "2001:db8::10", port: 1813, protocol: udp, forwarding: dnat, pool: web6, persistence: by-either}
@@ -129,7 +133,7 @@ private:
 
 	static Bytes segment(bool ipv4, bool reply, uint8_t flags, uint32_t acknowledgement);
 	static Bytes datagram(bool ipv4, bool reply, uint16_t port, const std::string &payload);
-	void plan(const Shape &shape, bool ipv4);
+	void plan(const Shape &shape);
 	void target(bool nothing);
 	double once(Hook hook, const Shape &shape, uint32_t repeat);
 	Case measure(const std::string &name, Hook hook, bool ipv4, const Shape &shape, bool redirect);
@@ -141,7 +145,7 @@ private:
 			     const std::string &payload = std::string(64, 's'));
 	std::array<Shape, 2> splice(bool ipv4);
 	std::array<Shape, 3> follow(bool ipv4, uint16_t port, const std::string &answer);
-	std::vector<Shape> fullnat(bool ipv4);
+	std::vector<Shape> both_ends(bool ipv4, bool ipv4_members, uint16_t port);
 	std::vector<Shape> direct(bool ipv4);
 	void one_armed(bool yes);
 
@@ -181,11 +185,11 @@ Bytes Bench::datagram(bool ipv4, bool reply, uint16_t port, const std::string &p
 	return Ethernet{} / between_ipv6(reply) / udp / Payload(payload);
 }
 
-void Bench::plan(const Shape &shape, bool ipv4)
+void Bench::plan(const Shape &shape)
 {
 	struct {
 		uint8_t headers[88];
-		uint32_t flow_mask, address_offset, port_offset, fresh_port;
+		uint32_t flow_mask, address_offset, port_offset, fresh_port, length;
 		hf_splice splice;
 	} plan{};
 	const uint32_t zero = 0;
@@ -193,7 +197,7 @@ void Bench::plan(const Shape &shape, bool ipv4)
 
 	std::memcpy(plan.headers, shape.packet.data(), sizeof(plan.headers));
 	plan.flow_mask = shape.flows - 1;
-	if (ipv4) {
+	if (shape.packet[12] == 0x08) {
 		plan.address_offset = 14 + (shape.reply ? 16 : 12);
 		plan.port_offset = 14 + 20 + (shape.reply ? 2 : 0);
 	} else {
@@ -201,6 +205,7 @@ void Bench::plan(const Shape &shape, bool ipv4)
 		plan.port_offset = 14 + 40 + (shape.reply ? 2 : 0);
 	}
 	plan.fresh_port = shape.fresh_port;
+	plan.length = static_cast<uint32_t>(shape.packet.size());
 	plan.splice = shape.splice;
 	bpf_map_update_elem(bpf_map__fd(wrapper_->maps.bench_plan), &zero, &plan, BPF_ANY);
 	bpf_map_update_elem(bpf_map__fd(wrapper_->maps.bench_turn), &zero, &start, BPF_ANY);
@@ -334,14 +339,14 @@ std::array<Bench::Shape, 3> Bench::follow(bool ipv4, uint16_t port, const std::s
 }
 
 // A connection of each of the other modes, established: its packets, as far as they pass here.
-std::vector<Bench::Shape> Bench::fullnat(bool ipv4)
+std::vector<Bench::Shape> Bench::both_ends(bool ipv4, bool ipv4_members, uint16_t port)
 {
 	auto packet = [&](bool reply, uint8_t flags, uint32_t acknowledgement) -> Bytes {
 		Tcp tcp{.sequence = 7, .acknowledgement = acknowledgement, .flags = flags};
 
 		tcp.source = reply ? member_port : client_port;
-		tcp.destination = reply ? client_port : 8003; // the port is kept
-		if (ipv4) {
+		tcp.destination = reply ? client_port : port; // the client's is kept
+		if (reply ? ipv4_members : ipv4) {
 			Ipv4 ip = between_ipv4(reply);
 
 			ip.destination = reply ? "10.0.9.1" : ip.destination;
@@ -355,7 +360,7 @@ std::vector<Bench::Shape> Bench::fullnat(bool ipv4)
 	bed_.clear();
 	for (const Bytes &step : {packet(false, syn, 0), packet(true, syn | ack, 8), packet(false, ack, 8)}) {
 		if (!sent(Hook::xdp, bed_.run(Hook::xdp, step)))
-			throw std::runtime_error("fullnat: the handshake ends early");
+			throw std::runtime_error(fmt::format("port {}: the handshake ends early", port));
 	}
 	return {{packet(false, ack, 8), 1}, {packet(true, ack, 8), 1, true}};
 }
@@ -387,7 +392,6 @@ void Bench::establish(const std::array<Shape, 3> &steps)
 {
 	constexpr uint32_t chunk = 16384; // the embryonic table holds no more at a time
 	const uint32_t flows = steps[0].flows;
-	const bool ipv4 = steps[0].packet[12] == 0x08;
 
 	bed_.clear();
 	target(false);
@@ -396,13 +400,13 @@ void Bench::establish(const std::array<Shape, 3> &steps)
 			const uint32_t zero = 0;
 			const uint64_t start = done;
 
-			plan(step, ipv4);
+			plan(step);
 			bpf_map_update_elem(bpf_map__fd(wrapper_->maps.bench_turn), &zero, &start, BPF_ANY);
 			once(Hook::xdp, step, std::min(chunk, flows));
 		}
 	}
 	// The replies' next hop is found with the first of them.
-	plan(steps[1], ipv4);
+	plan(steps[1]);
 	once(Hook::xdp, steps[1], flows);
 	auto counted = bed_.maps->sweep_connections(HF_SWEEP_EXPIRED);
 	if (!counted || counted->alive != flows)
@@ -422,11 +426,11 @@ Case Bench::measure(const std::string &name, Hook hook, bool ipv4, const Shape &
 	std::vector<double> samples;
 
 	for (int round = 0; round < rounds; round++) {
-		plan(shape, ipv4);
+		plan(shape);
 		target(true);
 		double wrapper = once(hook, shape, repeat);
 		wrapper = std::min(wrapper, once(hook, shape, repeat));
-		plan(shape, ipv4);
+		plan(shape);
 		if (shape.fresh_port || shape.flows > (1U << 20)) {
 			// Every round meets tables of the same age.
 			const uint32_t zero = 0;
@@ -481,11 +485,14 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 				add("new-known-session", hook, ipv4, known);
 			}
 		}
-		const auto both_ends = fullnat(ipv4);
+		const auto same_family = both_ends(ipv4, ipv4, 8003);
 		for (const Hook hook : {Hook::xdp, Hook::tc}) {
-			for (const Shape &shape : both_ends)
+			for (const Shape &shape : same_family)
 				add("fullnat", hook, ipv4, shape);
 		}
+		// On TC, a packet could not be made again what it was. (Making it so is a part of the figure.)
+		for (const Shape &shape : both_ends(ipv4, !ipv4, 8005))
+			add(ipv4 ? "nat46" : "nat64", Hook::xdp, ipv4, shape);
 		const auto link_only = direct(ipv4);
 		for (const Hook hook : {Hook::xdp, Hook::tc})
 			add("direct", hook, ipv4, link_only[0]);

@@ -35,6 +35,11 @@ int web_port(const Combination &one)
 	return one.forwarding == HF_FORWARDING_DIRECT ? 8080 : 80;
 }
 
+bool has_ipv4_members(const Combination &one)
+{
+	return one.ipv4 != changes_family(one.forwarding);
+}
+
 std::vector<Combination> legal_combinations()
 {
 	std::vector<Combination> all;
@@ -74,7 +79,7 @@ protected:
 	std::string config() const
 	{
 		const Combination &one = GetParam();
-		const bool ipv4_members = one.ipv4 != changes_family(one.forwarding);
+		const bool ipv4_members = has_ipv4_members(one);
 		std::string yaml = Lab::base_config(one.hook) + Lab::talk_pools();
 
 		yaml += fmt::format("persistence:\n  - {{name: rule, type: {}{}}}\nvirtual_servers:\n", word(one.rule),
@@ -159,7 +164,7 @@ void expect_ports_stay(const Lab &lab, const Combination &one, int, int rounds)
 void expect_dialogs_stay(Lab &lab, const Combination &one, int, int)
 {
 	constexpr int calls = 60;
-	const SipServers servers(lab, one.ipv4);
+	const SipServers servers(lab, has_ipv4_members(one));
 	const auto numbers = make_sip_calls(lab, one.ipv4, calls, 60);
 
 	EXPECT_EQ(numbers.at("status"), 0);
@@ -268,7 +273,7 @@ void expect_calls_stay(Lab &lab, const Combination &one, int clients, int rounds
 	if (!can_forward(one.forwarding, one.rule, HF_PROTOCOL_TCP))
 		return;
 	expect_keys_stay(lab, one, clients, rounds);
-	const SipServers servers(lab, one.ipv4, true);
+	const SipServers servers(lab, has_ipv4_members(one), true);
 	const auto numbers = make_sip_calls(lab, one.ipv4, calls, 60, 1, true);
 
 	EXPECT_EQ(numbers.at("status"), 0);

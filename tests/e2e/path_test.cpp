@@ -19,11 +19,22 @@ class Path : public testing::TestWithParam<Place>
 protected:
 	bool ipv4() const { return GetParam().ipv4; }
 
+	// The modes in which errors have to be translated.
+	std::vector<std::string> modes() const { return {"dnat", "fullnat", ipv4() ? "nat46" : "nat64"}; }
+	bool has_ipv4_members(const std::string &forwarding) const
+	{
+		return forwarding == "nat64" || (ipv4() && forwarding != "nat46");
+	}
+	std::string sources(const std::string &forwarding) const
+	{
+		return forwarding == "dnat" ? ""
+					    : fmt::format(", source_addresses: [\"{}\"]",
+							  Lab::source_address(has_ipv4_members(forwarding)));
+	}
+
 	std::string config(const std::string &forwarding, const std::string &more = "") const
 	{
-		const std::string sources = forwarding == "fullnat" ? fmt::format(", source_addresses: [\"{}\"]",
-										  Lab::source_address(ipv4()))
-								    : "";
+		const std::string family = has_ipv4_members(forwarding) ? "4" : "6";
 		std::string yaml = Lab::base_config(GetParam().hook) +
 				   "persistence:\n  - {name: by-cookie, type: cookie-hash, keyword: sid}\n"
 				   "virtual_servers:\n";
@@ -32,11 +43,11 @@ protected:
 		     {std::tuple("plain", 80, ""), {"read", 81, ", persistence: by-cookie"}})
 			yaml += fmt::format("  - {{name: {}, address: \"{}\", port: {}, protocol: tcp, forwarding: {}, "
 					    "pool: web{}{}{}{}}}\n",
-					    name, Lab::vip(ipv4()), port, forwarding, ipv4() ? 4 : 6, rule, sources,
+					    name, Lab::vip(ipv4()), port, forwarding, family, rule, sources(forwarding),
 					    more);
 		return yaml + fmt::format("  - {{name: datagrams, address: \"{}\", port: 5353, protocol: udp, "
 					  "forwarding: {}, pool: name{}{}{}}}\n",
-					  Lab::vip(ipv4()), forwarding, ipv4() ? 4 : 6, sources, more);
+					  Lab::vip(ipv4()), forwarding, family, sources(forwarding), more);
 	}
 
 	// Behind a host two routers and a far host (198.18.2.2), with a link of 1300 bytes between the
@@ -79,7 +90,7 @@ INSTANTIATE_TEST_SUITE_P(EndToEnd, Path, testing::ValuesIn(all_places), place_na
 // The member learns of a smaller MTU that lies behind the client: its segments shrink, and all arrive.
 TEST_P(Path, SmallMtuBehindTheClient)
 {
-	for (const char *forwarding : {"dnat", "fullnat"}) {
+	for (const std::string &forwarding : modes()) {
 		Lab lab(2);
 		const std::string file = lab.directory() + "/files/large";
 
@@ -88,7 +99,7 @@ TEST_P(Path, SmallMtuBehindTheClient)
 			"sh -c 'ip route add default via 192.0.2.1; ip -6 route add default via 2001:db8::1'");
 		lab.run("balancer", "sh -c 'ip route add 198.18.0.0/16 via 192.0.2.101; "
 				    "ip -6 route add 2001:db8:2::/64 via 2001:db8::65'");
-		if (std::string(forwarding) == "fullnat")
+		if (forwarding != "dnat")
 			lab.forget_gateways();
 		shell(fmt::format("mkdir -p {0}/files; chmod 755 {0} {0}/files", lab.directory()));
 		write_payload(file, 3 * 1024 * 1024);
@@ -108,7 +119,7 @@ TEST_P(Path, SmallMtuBehindTheClient)
 // And the client of one that lies in front of a member, which a router leads to.
 TEST_P(Path, SmallMtuInFrontOfTheMembers)
 {
-	for (const char *forwarding : {"dnat", "fullnat"}) {
+	for (const std::string &forwarding : modes()) {
 		Lab lab(2);
 		const std::string file = lab.directory() + "/upload";
 
@@ -122,14 +133,11 @@ TEST_P(Path, SmallMtuInFrontOfTheMembers)
 		const size_t at = yaml.find("persistence:");
 		yaml.insert(at,
 			    fmt::format("  - {{name: far, members: [{{name: far, address: \"{}\", port: 9000}}]}}\n",
-					ipv4() ? "198.18.2.2" : "2001:db8:2::2"));
+					has_ipv4_members(forwarding) ? "198.18.2.2" : "2001:db8:2::2"));
 		yaml += fmt::format(
 			"  - {{name: echo, address: \"{}\", port: 9000, protocol: tcp, forwarding: {}, pool: "
 			"far{}}}\n",
-			Lab::vip(ipv4()), forwarding,
-			std::string(forwarding) == "fullnat"
-				? fmt::format(", source_addresses: [\"{}\"]", Lab::source_address(ipv4()))
-				: "");
+			Lab::vip(ipv4()), forwarding, sources(forwarding));
 		lab.start_daemon(yaml);
 		EXPECT_EQ(lab.echo_hash(ipv4(), 1, 9000, file), shell("sha256sum " + file).output.substr(0, 64))
 			<< forwarding;

@@ -95,30 +95,33 @@ json virtual_servers_json(Controller &controller)
 	return list;
 }
 
+json member_json(Controller &controller, const std::string &pool, const Member &member)
+{
+	const std::string key = member_key(pool, member.name);
+	const uint32_t id = controller.ids().members.find(key);
+	json one = traffic_json(controller.maps().member_counters.sum(id), controller.member_rates(id));
+
+	one["name"] = key;
+	one["id"] = id;
+	one["address"] = member.address.text();
+	one["port"] = member.port;
+	one["weight"] = member.weight;
+	one["places"] = std::max(0, static_cast<int32_t>(controller.maps().member_connections.get(id)));
+	one["connection_limit"] = member.connection_limit;
+	one["cookie"] = member.cookie;
+	one["status"] = word(member.status);
+	one["overridden"] = controller.overrides().contains(key);
+	one["next_hop"] = controller.mirror().unresolved().contains(id) ? "unresolved" : "resolved";
+	return one;
+}
+
 json members_json(Controller &controller)
 {
-	const Config config = controller.effective();
 	json list = json::array();
 
-	for (const Pool &pool : config.pools) {
-		for (const Member &member : pool.members) {
-			const std::string key = member_key(pool.name, member.name);
-			const uint32_t id = controller.ids().members.find(key);
-			json one = traffic_json(controller.maps().member_counters.sum(id), controller.member_rates(id));
-
-			one["name"] = key;
-			one["id"] = id;
-			one["address"] = member.address.text();
-			one["port"] = member.port;
-			one["weight"] = member.weight;
-			one["places"] = std::max(0, static_cast<int32_t>(controller.maps().member_connections.get(id)));
-			one["connection_limit"] = member.connection_limit;
-			one["cookie"] = member.cookie;
-			one["status"] = word(member.status);
-			one["overridden"] = controller.overrides().contains(key);
-			one["next_hop"] = controller.mirror().unresolved().contains(id) ? "unresolved" : "resolved";
-			list.push_back(one);
-		}
+	for (const Pool &pool : controller.configured().pools) {
+		for (const Member &member : with_overrides(pool, controller.overrides()).members)
+			list.push_back(member_json(controller, pool.name, member));
 	}
 	return list;
 }
@@ -418,24 +421,20 @@ ApiResponse Api::patch_member(const ApiRequest &request)
 			return refuse(400, fmt::format("'{}': allowed are status (a word) and weight (a number)", key));
 		}
 	}
-	auto done =
-		controller_.override_member(name.substr(0, slash), name.substr(slash + 1), [&](MemberOverride &one) {
-			if (reset)
-				one = {};
-			if (status) {
-				one.has_status = true;
-				one.status = *status;
-			}
-			if (weight)
-				one.weight = *weight;
-		});
-	if (!done)
-		return refuse(404, done.error().message());
-	for (const json &member : members_json(controller_)) {
-		if (member.at("name") == name)
-			return answer(member);
-	}
-	return refuse(404, fmt::format("there is no member {}", name));
+	const std::string pool = name.substr(0, slash);
+	auto changed = controller_.override_member(pool, name.substr(slash + 1), [&](MemberOverride &one) {
+		if (reset)
+			one = {};
+		if (status) {
+			one.has_status = true;
+			one.status = *status;
+		}
+		if (weight)
+			one.weight = *weight;
+	});
+	if (!changed)
+		return refuse(404, changed.error().message());
+	return answer(member_json(controller_, pool, *changed));
 }
 
 ApiAnswer Api::handle(const ApiRequest &request)

@@ -316,22 +316,31 @@ ApplyResult Controller::reload()
 	return apply(*text, false);
 }
 
-Result<ApplyReport> Controller::override_member(const std::string &pool, const std::string &member,
-						const std::function<void(MemberOverride &)> &change)
+Result<Member> Controller::override_member(const std::string &pool, const std::string &member,
+					   const std::function<void(MemberOverride &)> &change)
 {
 	const std::string key = member_key(pool, member);
 	MemberOverrides overrides = overrides_;
+	auto found = std::find_if(config_.pools.begin(), config_.pools.end(),
+				  [&](const Pool &one) { return one.name == pool; });
 
-	if (!ids_.members.find(key))
+	if (!ids_.members.find(key) || found == config_.pools.end())
 		return Error(fmt::format("there is no member {}", key));
 	change(overrides[key]);
 	if (overrides[key] == MemberOverride{})
 		overrides.erase(key);
-	auto written = write(with_overrides(config_, overrides), [&] { return state_.save_overrides(overrides); });
-	if (!written)
-		return written.error();
+	// Nothing but its pool depends on it.
+	const Pool changed = with_overrides(*found, overrides);
+	auto image = make_pool_image(config_, changed, maps_->tables(), ids_);
+	if (!image)
+		return image.error();
+	if (auto done = reconcile_pool(*maps_, *image); !done)
+		return done.error();
+	if (auto saved = state_.save_overrides(overrides); !saved)
+		return saved.error();
 	overrides_ = std::move(overrides);
-	return *written;
+	return *std::find_if(changed.members.begin(), changed.members.end(),
+			     [&](const Member &one) { return one.name == member; });
 }
 
 // An interface that was deleted and made again has lost its programs.

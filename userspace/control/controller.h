@@ -77,9 +77,9 @@ public:
 	// Reads the file given at the start again.
 	ApplyResult reload();
 
-	// `change` gets the member's present override. Unknown members are an error.
-	Result<ApplyReport> override_member(const std::string &pool, const std::string &member,
-					    const std::function<void(MemberOverride &)> &change);
+	// `change` gets the member's present override. Unknown members are an error. Returns the member as it is then.
+	Result<Member> override_member(const std::string &pool, const std::string &member,
+				       const std::function<void(MemberOverride &)> &change);
 
 	// The kernel's routes or neighbours changed.
 	void refresh_next_hops();

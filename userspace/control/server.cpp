@@ -64,8 +64,10 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::thread_pool &walkers,
 
 			parser.header_limit(131072); // a message to be explained is in the target, twice as long
 			stream.expires_after(patience);
+			parser.body_limit(most_config); // is looked at with the header
 			co_await http::async_read_header(stream, buffer, parser, asio::use_awaitable);
-			parser.body_limit(parser.get().method() == http::verb::put ? most_config : most_body);
+			if (parser.get().method() != http::verb::put && parser.content_length().value_or(0) > most_body)
+				throw boost::system::system_error(http::make_error_code(http::error::body_limit));
 			co_await http::async_read(stream, buffer, parser, asio::use_awaitable);
 			const http::request<http::string_body> request = parser.release();
 			ApiAnswer answer = api.handle(to_api(request));

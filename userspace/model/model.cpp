@@ -9,20 +9,25 @@ std::string member_key(const std::string &pool, const std::string &member)
 	return pool + "/" + member;
 }
 
+Pool with_overrides(Pool pool, const MemberOverrides &overrides)
+{
+	for (Member &member : pool.members) {
+		auto found = overrides.find(member_key(pool.name, member.name));
+
+		if (found == overrides.end())
+			continue;
+		if (found->second.has_status)
+			member.status = found->second.status;
+		if (found->second.weight)
+			member.weight = found->second.weight;
+	}
+	return pool;
+}
+
 Config with_overrides(Config config, const MemberOverrides &overrides)
 {
-	for (Pool &pool : config.pools) {
-		for (Member &member : pool.members) {
-			auto found = overrides.find(member_key(pool.name, member.name));
-
-			if (found == overrides.end())
-				continue;
-			if (found->second.has_status)
-				member.status = found->second.status;
-			if (found->second.weight)
-				member.weight = found->second.weight;
-		}
-	}
+	for (Pool &pool : config.pools)
+		pool = with_overrides(std::move(pool), overrides);
 	return config;
 }
 

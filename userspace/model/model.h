@@ -163,7 +163,8 @@ using MemberOverrides = std::map<std::string, MemberOverride>;
 
 std::string member_key(const std::string &pool, const std::string &member);
 
-// `config` with the overrides of the members that it has.
+// A pool, or all of them, with the overrides of the members that it has.
+Pool with_overrides(Pool pool, const MemberOverrides &overrides);
 Config with_overrides(Config config, const MemberOverrides &overrides);
 
 // The rules that are always there (their names begin with LB_PERSIS_).

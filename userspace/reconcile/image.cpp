@@ -29,10 +29,15 @@ Error no_room(const char *what, uint32_t limit)
 				 what, limit - 1));
 }
 
-// Does anything choose from the pool by a hash? Only then it gets a Maglev table.
-std::set<std::string> pools_with_hash(const Config &config)
+// What chooses from which pools decides which tables they need: of hashes a Maglev table, of least-connections a list.
+struct PoolUses {
+	std::set<std::string> by_hash, by_connections;
+};
+
+PoolUses uses_of_pools(const Config &config)
 {
-	std::set<std::string> stateless, pools;
+	std::set<std::string> stateless;
+	PoolUses uses;
 
 	for (const Rule &rule : config.rules) {
 		if (is_hash(rule.type))
@@ -40,13 +45,14 @@ std::set<std::string> pools_with_hash(const Config &config)
 	}
 	for (const VirtualServer &server : config.virtual_servers) {
 		if (server.method == HF_METHOD_SOURCE_HASH || stateless.contains(server.persistence))
-			pools.insert(server.pool);
+			uses.by_hash.insert(server.pool);
+		if (server.method == HF_METHOD_LEAST_CONNECTIONS)
+			uses.by_connections.insert(server.pool);
 	}
-	return pools;
+	return uses;
 }
 
-Result<void> add_pool(Image &image, const Pool &pool, bool by_hash, bool by_connections, const TableSizes &sizes,
-		      Ids &ids)
+Result<void> add_pool(Image &image, const Pool &pool, const PoolUses &uses, const TableSizes &sizes, Ids &ids)
 {
 	const uint32_t pool_id = ids.pools.acquire(pool.name, HF_POOLS);
 	std::vector<Candidate> all, taking_new, backups;
@@ -76,62 +82,49 @@ Result<void> add_pool(Image &image, const Pool &pool, bool by_hash, bool by_conn
 	result.header = encode(pool);
 	result.rotation = make_rotation(taking_new);
 	result.backups = make_rotation(backups);
-	if (by_connections) {
+	if (uses.by_connections.contains(pool.name)) {
 		for (const Candidate &candidate : taking_new)
 			result.once.push_back(candidate.id);
 	}
-	if (by_hash)
+	if (uses.by_hash.contains(pool.name))
 		result.maglev = make_maglev(all);
 	return {};
 }
 
 // A SIP server also begins: what it sends from its service's port leaves with the
 // address of the first virtual server, in the order of the file, that has it.
-void add_member_services(Image &image, const Config &config, const VirtualServer &server, uint32_t id, const Ids &ids)
+void add_member_services(Image &image, const Pool &pool, const VirtualServer &server, uint32_t id, const Ids &ids)
 {
-	for (const Pool &pool : config.pools) {
-		if (pool.name != server.pool)
-			continue;
-		for (const Member &member : pool.members) {
-			hf_member_service service{};
+	for (const Member &member : pool.members) {
+		hf_member_service service{};
 
-			std::copy(server.address.bytes().begin(), server.address.bytes().end(), service.address);
-			// A member without a port speaks from the virtual server's own one.
-			service.port = member.port ? to_network(server.first_port) : uint16_t{0};
-			service.virtual_server = static_cast<uint16_t>(id);
-			service.member = ids.members.find(member_key(pool.name, member.name));
-			image.member_services.emplace(
-				bytes_of(encode_service_key(member.address, member.port, server.protocol)), service);
-		}
+		std::copy(server.address.bytes().begin(), server.address.bytes().end(), service.address);
+		// A member without a port speaks from the virtual server's own one.
+		service.port = member.port ? to_network(server.first_port) : uint16_t{0};
+		service.virtual_server = static_cast<uint16_t>(id);
+		service.member = ids.members.find(member_key(pool.name, member.name));
+		image.member_services.emplace(
+			bytes_of(encode_service_key(member.address, member.port, server.protocol)), service);
 	}
 }
 
 // A routing token names a member by its address.
-void add_endpoints(Image &image, const Config &config, const VirtualServer &server, const Ids &ids)
+void add_endpoints(Image &image, const Pool &pool, const Ids &ids)
 {
-	for (const Pool &pool : config.pools) {
-		if (pool.name != server.pool)
-			continue;
-		for (const Member &member : pool.members)
-			image.endpoints[bytes_of(
-				encode_endpoint(ids.pools.find(pool.name), member.address, member.port))] =
-				ids.members.find(member_key(pool.name, member.name));
-	}
+	for (const Member &member : pool.members)
+		image.endpoints[bytes_of(encode_endpoint(ids.pools.find(pool.name), member.address, member.port))] =
+			ids.members.find(member_key(pool.name, member.name));
 }
 
 // Members that cookies name, and what is written into those.
-void add_cookies(Image &image, const Config &config, const VirtualServer &server, const Rule &rule, const Ids &ids)
+void add_cookies(Image &image, const Pool &pool, const Rule &rule, const Ids &ids)
 {
-	for (const Pool &pool : config.pools) {
-		if (pool.name != server.pool)
-			continue;
-		for (const Member &member : pool.members) {
-			const uint32_t id = ids.members.find(member_key(pool.name, member.name));
-			const hf_cookie_text_key key{ids.rules.find(rule.name), id};
+	for (const Member &member : pool.members) {
+		const uint32_t id = ids.members.find(member_key(pool.name, member.name));
+		const hf_cookie_text_key key{ids.rules.find(rule.name), id};
 
-			image.cookie_members[bytes_of(encode_cookie(ids.pools.find(pool.name), member.cookie))] = id;
-			image.cookie_texts[bytes_of(key)] = encode_cookie_text(rule, member.cookie);
-		}
+		image.cookie_members[bytes_of(encode_cookie(ids.pools.find(pool.name), member.cookie))] = id;
+		image.cookie_texts[bytes_of(key)] = encode_cookie_text(rule, member.cookie);
 	}
 }
 
@@ -142,12 +135,15 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 	std::map<std::pair<Address, hf_protocol>, std::vector<hf_port_range>> ranges;
 	std::map<std::vector<Address>, uint32_t> sources;
 	std::map<std::string, const Rule *> rules;
+	std::map<std::string, const Pool *> pools;
 	Image image;
 
 	encode_hash_seed(config.hash_seed, image.hash_key);
 	image.early_limits = encode(config.early_data);
 	for (const Rule &rule : config.rules)
 		rules.emplace(rule.name, &rule);
+	for (const Pool &pool : config.pools)
+		pools.emplace(pool.name, &pool);
 	for (const Rule &rule : config.rules) {
 		const uint32_t id = ids.rules.acquire(rule.name, HF_POOLS);
 
@@ -155,16 +151,9 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 			return no_room("rule", HF_POOLS);
 		image.rules[id] = encode(rule);
 	}
-	const std::set<std::string> by_hash = pools_with_hash(config);
-	std::set<std::string> by_connections;
-	for (const VirtualServer &server : config.virtual_servers) {
-		if (server.method == HF_METHOD_LEAST_CONNECTIONS)
-			by_connections.insert(server.pool);
-	}
+	const PoolUses uses = uses_of_pools(config);
 	for (const Pool &pool : config.pools) {
-		if (auto added = add_pool(image, pool, by_hash.contains(pool.name), by_connections.contains(pool.name),
-					  sizes, ids);
-		    !added)
+		if (auto added = add_pool(image, pool, uses, sizes, ids); !added)
 			return added.error();
 	}
 	for (const VirtualServer &server : config.virtual_servers) {
@@ -187,11 +176,11 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 			}
 		}
 		if (writes(type))
-			add_cookies(image, config, server, *rule->second, ids);
+			add_cookies(image, *pools.at(server.pool), *rule->second, ids);
 		if (type == HF_RULE_RDP_COOKIE)
-			add_endpoints(image, config, server, ids);
+			add_endpoints(image, *pools.at(server.pool), ids);
 		if (type == HF_RULE_SIP_CALL_ID && server.protocol == HF_PROTOCOL_UDP)
-			add_member_services(image, config, server, id, ids);
+			add_member_services(image, *pools.at(server.pool), server, id, ids);
 		image.addresses[address_filter_slot(server.address)] |= HF_ADDRESS_VIRTUAL;
 		image.services[bytes_of(encode_service_key(server.address, 0, hf_protocol{}))] = 0;
 		if (server.first_port == server.last_port)
@@ -209,6 +198,15 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 						 1U << HF_PORT_RANGE_STEPS));
 		image.ranges.push_back({where.first, where.second, std::move(list)});
 	}
+	return image;
+}
+
+Result<Image> make_pool_image(const Config &config, const Pool &pool, const TableSizes &sizes, Ids &ids)
+{
+	Image image;
+
+	if (auto added = add_pool(image, pool, uses_of_pools(config), sizes, ids); !added)
+		return added.error();
 	return image;
 }
 

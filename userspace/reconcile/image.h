@@ -61,5 +61,7 @@ struct Image {
 
 // Gives numbers to names that have none. `sizes` are those of the maps.
 Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids);
+// Of one pool only, which is as it is given, not as the configuration has it: its members, and its tables.
+Result<Image> make_pool_image(const Config &config, const Pool &pool, const TableSizes &sizes, Ids &ids);
 
 } // namespace holdfast

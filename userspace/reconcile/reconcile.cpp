@@ -28,6 +28,7 @@ public:
 
 	Result<void> plan();
 	Result<ReconcileReport> write();
+	Result<ReconcileReport> write_pool();
 
 private:
 	// A pool's table and where it will be. Several may be taken from the old one's place.
@@ -63,6 +64,7 @@ private:
 	void keep_live_parts(hf_pool &wanted, const hf_pool &there) const;
 	void note_return(uint32_t id, const hf_member &there, hf_member &value) const;
 	void write_members(bool final_states);
+	void write_pools();
 	void write_tables(bool empty_ones);
 	Result<void> write_services();
 	template <typename Key, typename Value>
@@ -214,6 +216,16 @@ Result<void> Reconciler::plan_tables()
 		}
 	}
 	return {};
+}
+
+void Reconciler::write_pools()
+{
+	for (const auto &[id, pool] : image_.pools) {
+		hf_pool value = pool.header;
+
+		keep_live_parts(value, maps_.pools.get(id));
+		write(maps_.pools, id, value);
+	}
 }
 
 // A table that is emptied is emptied last: until then something may choose from it.
@@ -455,12 +467,7 @@ Result<ReconcileReport> Reconciler::write()
 	write_addresses(false);
 	write_members(false);
 	write_all(maps_.rules, image_.rules);
-	for (const auto &[id, pool] : image_.pools) {
-		hf_pool value = pool.header;
-
-		keep_live_parts(value, maps_.pools.get(id));
-		write(maps_.pools, id, value);
-	}
+	write_pools();
 	write_tables(false);
 	constexpr uint8_t lasting = HF_SERVER_SPLICES | HF_SERVER_FOLLOWS | HF_SERVER_WRITES | HF_SERVER_FORWARDED_FOR;
 	for (const auto &[id, settings] : image_.virtual_servers) {
@@ -513,6 +520,18 @@ Result<ReconcileReport> Reconciler::write()
 	return report_;
 }
 
+Result<ReconcileReport> Reconciler::write_pool()
+{
+	if (auto planned = plan_tables(); !planned)
+		return planned.error();
+	write_members(false);
+	write_pools();
+	write_tables(false);
+	write_tables(true);
+	write_members(true);
+	return report_;
+}
+
 } // namespace
 
 Result<void> check_fit(Maps &maps, const Image &image)
@@ -527,6 +546,11 @@ Result<ReconcileReport> reconcile(Maps &maps, const Image &image)
 	if (auto planned = reconciler.plan(); !planned)
 		return planned.error();
 	return reconciler.write();
+}
+
+Result<ReconcileReport> reconcile_pool(Maps &maps, const Image &image)
+{
+	return Reconciler(maps, image).write_pool();
 }
 
 Result<void> drop_orphans(Maps &maps, ReconcileReport &report)
