@@ -131,6 +131,34 @@ TEST(Config, ReadsModesThatChangeTheFamily)
 	EXPECT_EQ(servers[2].forwarding, HF_FORWARDING_NAT64);
 }
 
+const std::string good_clones = R"(version: 1
+persistence:
+  - {name: base, type: source-address, timeout: 77, ipv4_mask_bits: 24, match_across: true}
+  - {name: first, clone: base, timeout: 88}
+  - {name: second, clone: first, ipv4_mask_bits: ~, ipv6_mask_bits: 64}
+  - {name: third, clone: LB_PERSIS_PASSIVE_COOKIE, timeout: 99}
+)";
+
+TEST(Config, ClonesRules)
+{
+	const ConfigResult result = parse_config(good_clones);
+	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
+	const auto &rules = std::get<Config>(result).rules;
+	const Rule &first = rules[rules.size() - 3], &second = rules[rules.size() - 2], &third = rules.back();
+
+	EXPECT_EQ(first.name, "first");
+	EXPECT_EQ(first.type, HF_RULE_SOURCE_ADDRESS);
+	EXPECT_EQ(first.timeout, 88U);
+	EXPECT_EQ(first.ipv4_mask_bits, 24);
+	EXPECT_TRUE(first.match_across);
+	EXPECT_EQ(second.timeout, 88U);
+	EXPECT_EQ(second.ipv4_mask_bits, 32) << "its default";
+	EXPECT_EQ(second.ipv6_mask_bits, 64);
+	EXPECT_TRUE(second.match_across);
+	EXPECT_EQ(third.type, HF_RULE_PASSIVE_COOKIE);
+	EXPECT_EQ(third.timeout, 99U);
+}
+
 const std::string good_datagrams = R"(version: 1
 pools:
   - {name: aaa, members: [{name: rs1, address: 10.0.2.11, connection_limit: 7}]}
@@ -380,6 +408,12 @@ const Broken broken[] = {
 	 "f:17:67: virtual_servers[1].protocol: 'sctp' is not known; allowed: tcp, udp"},
 	{"forwarding", "protocol: udp, forwarding: dnat", "protocol: udp, forwarding: nat44",
 	 "f:17:84: virtual_servers[1].forwarding: 'nat44' is not known; allowed: dnat, direct, fullnat, nat46, nat64"},
+	{"clone_of_nobody", "clone: first", "clone: third",
+	 "f:5:27: persistence[2].clone: 'third' is neither predefined nor the name of a rule above", good_clones},
+	{"clone_of_another_type", "clone: base", "clone: base, type: rdp-cookie",
+	 "f:4:38: persistence[1].type: belongs to the rule that is cloned", good_clones},
+	{"clone_with_a_foreign_setting", "timeout: 99", "ipv4_mask_bits: 24",
+	 "f:6:68: persistence[3].ipv4_mask_bits: a rule of type passive-cookie has no such setting", good_clones},
 	{"nat46_of_ipv6", "forwarding: nat64, pool: four, source_addresses: [10.0.2.5]",
 	 "forwarding: nat46, pool: six, source_addresses: ['fd00::6']",
 	 "f:10:77: virtual_servers[2].forwarding: 'nat46' is for IPv4 clients: 2001:db8::10 is an IPv6 address",

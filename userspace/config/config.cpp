@@ -128,6 +128,7 @@ private:
 
 	ConfigErrors &errors_;
 	Config config_;
+	std::map<std::string, YAML::Node> rule_fields_; // those that can be cloned: what they say
 	Names pool_names_;
 	Names rule_names_;
 	Names server_names_;
@@ -286,6 +287,26 @@ void Parser::read_rule(ObjectReader &reader)
 
 	if (name.starts_with("LB_PERSIS_"))
 		report(errors_, where, "names that begin with LB_PERSIS_ are those of the predefined rules");
+	if (auto from = reader.text("clone")) {
+		auto original = rule_fields_.find(*from);
+
+		if (original == rule_fields_.end()) {
+			reader.error("clone",
+				     fmt::format("'{}' is neither predefined nor the name of a rule above", *from));
+			reader.ignore_the_rest();
+			return;
+		}
+		if (reader.has("type")) {
+			rule_fields_[name] = original->second;
+			reader.error("type", "belongs to the rule that is cloned");
+			reader.ignore_the_rest();
+			return;
+		}
+		reader.inherit(original->second);
+	}
+	rule_fields_[name] = reader.fields();
+	for (const char *key : {"name", "clone"})
+		rule_fields_[name].remove(key);
 	if (auto rule = read_rule_settings(reader)) {
 		rule->name = name;
 		config_.rules.push_back(*rule);
@@ -657,6 +678,7 @@ Config Parser::parse(const YAML::Node &root)
 	for (const Rule &rule : predefined_rules()) {
 		config_.rules.push_back(rule);
 		rule_names_.add(rule.name);
+		rule_fields_[rule.name]["type"] = word(rule.type);
 	}
 	if (!root.IsMap()) {
 		if (!root.IsDefined() || root.IsNull())

@@ -111,16 +111,38 @@ ObjectReader::ObjectReader(const YAML::Node &node, std::string path, ConfigError
 	}
 }
 
+YAML::Node ObjectReader::fields() const
+{
+	YAML::Node all(YAML::NodeType::Map);
+
+	for (const YAML::Node &from : {base_.value_or(YAML::Node()), node_}) {
+		for (const auto &entry : from) {
+			if (entry.first.IsScalar())
+				all[entry.first.Scalar()] = entry.second;
+		}
+	}
+	return all;
+}
+
+YAML::Node ObjectReader::look_up(const std::string &key) const
+{
+	const YAML::Node own = node_[key];
+
+	if (!base_ || own.IsDefined())
+		return base_ && own.IsNull() ? YAML::Node(YAML::NodeType::Undefined) : own;
+	return (*base_)[key];
+}
+
 bool ObjectReader::has(const std::string &key) const
 {
-	return node_.IsMap() && node_[key].IsDefined();
+	return node_.IsMap() && look_up(key).IsDefined();
 }
 
 Place ObjectReader::place(const std::string &key) const
 {
 	const std::string path = path_.empty() ? key : path_ + "." + key;
 
-	return {has(key) ? node_[key].Mark() : node_.Mark(), path};
+	return {has(key) ? look_up(key).Mark() : node_.Mark(), path};
 }
 
 std::optional<YAML::Node> ObjectReader::find(const std::string &key, bool required)
@@ -131,7 +153,7 @@ std::optional<YAML::Node> ObjectReader::find(const std::string &key, bool requir
 			error(key, "is required");
 		return std::nullopt;
 	}
-	return node_[key];
+	return look_up(key);
 }
 
 void ObjectReader::error(const std::string &key, const std::string &message)

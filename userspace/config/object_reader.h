@@ -29,6 +29,11 @@ class ObjectReader
 public:
 	ObjectReader(const YAML::Node &node, std::string path, ConfigErrors &errors);
 
+	// What the mapping does not say itself, this one says: a null hides that, too.
+	void inherit(const YAML::Node &base) { base_ = base; }
+	// All that it says, inherited or not.
+	YAML::Node fields() const;
+
 	bool has(const std::string &key) const;
 	Place place(const std::string &key) const;
 	Place place() const { return {node_.Mark(), path_}; }
@@ -82,10 +87,12 @@ public:
 private:
 	std::vector<std::string> scalars(const std::string &key, const char *what);
 	std::optional<int64_t> number(const std::string &key, const std::string &text, int64_t least, int64_t most);
+	YAML::Node look_up(const std::string &key) const;
 	std::optional<YAML::Node> find(const std::string &key, bool required);
 	void report_word(const std::string &key, const std::string &value, const std::string &allowed);
 
 	YAML::Node node_;
+	std::optional<YAML::Node> base_;
 	std::string path_;
 	ConfigErrors &errors_;
 	bool ignore_ = false;
