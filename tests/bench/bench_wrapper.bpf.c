@@ -100,7 +100,7 @@ static __always_inline int bench_restore_length(struct xdp_md *context)
 
 	if (!plan)
 		return -1;
-	more = (int)(context->data_end - context->data) - (int)plan->length;
+	more = (int)bpf_xdp_get_buff_len(context) - (int)plan->length;
 	return more ? bpf_xdp_adjust_head(context, more) : 0;
 }
 

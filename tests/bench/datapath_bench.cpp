@@ -3,7 +3,9 @@
 // the packet restored before each run and the cost of doing so subtracted. The
 // least of the runs says what the code costs, the median what the machine adds.
 #include <algorithm>
+#include <arpa/inet.h>
 #include <array>
+#include <bit>
 #include <bpf/libbpf.h>
 #include <CLI/CLI.hpp>
 #include <cstring>
@@ -23,9 +25,11 @@ namespace
 constexpr uint32_t flow_counts[] = {1, 4096, 524288};
 constexpr int rounds = 9;
 
+constexpr uint32_t sessions_least = 1048576;
+
 const char *const config = R"(
 version: 1
-tables: {sessions: 1048576, connections: 2097152}
+tables: {sessions: SESSIONS, connections: 2097152}
 pools:
   - {name: web4, members: [{name: rs1, address: 10.0.2.11, port: 8080}]}
   - {name: web6, members: [{name: rs1, address: "fd00::11", port: 8080}]}
@@ -109,7 +113,7 @@ struct Case {
 class Bench
 {
 public:
-	Bench() : bed_(config)
+	explicit Bench(uint32_t sessions) : bed_(with_sessions(sessions))
 	{
 		wrapper_ = bench_wrapper_bpf__open();
 		if (!wrapper_ || bpf_map__reuse_fd(wrapper_->maps.splices, bed_.maps->splices.fd()) ||
@@ -122,6 +126,8 @@ public:
 
 	std::vector<Case> run(bool quick, const std::string &only);
 	double sweep_milliseconds(uint32_t &sessions);
+	// New connections of clients that have a session each, of so many.
+	std::vector<Case> known_sessions(uint32_t sessions);
 
 private:
 	struct Shape {
@@ -131,6 +137,14 @@ private:
 		hf_splice splice{}; // as it is before each run; without an id there is none
 	};
 
+	static std::string with_sessions(uint32_t sessions)
+	{
+		std::string yaml = config;
+
+		yaml.replace(yaml.find("SESSIONS"), 8, std::to_string(std::max(sessions, sessions_least)));
+		return yaml;
+	}
+	void fill_sessions(uint32_t wanted, uint32_t first);
 	static Bytes segment(bool ipv4, bool reply, uint8_t flags, uint32_t acknowledgement);
 	static Bytes datagram(bool ipv4, bool reply, uint16_t port, const std::string &payload);
 	void plan(const Shape &shape);
@@ -546,29 +560,38 @@ std::vector<Case> Bench::run(bool quick, const std::string &only)
 	return cases;
 }
 
-double Bench::sweep_milliseconds(uint32_t &sessions)
+// Sessions of clients with the addresses from `first` on.
+void Bench::fill_sessions(uint32_t wanted, uint32_t first)
 {
-	constexpr uint32_t wanted = 1000000, batch = 10000;
+	constexpr uint32_t batch = 10000;
 	std::vector<hf_session_key> keys(batch);
 	std::vector<hf_session> values(batch);
+
+	for (uint32_t done = 0; done < wanted; done += batch) {
+		uint32_t count = std::min(batch, wanted - done);
+
+		for (uint32_t i = 0; i < count; i++) {
+			const uint32_t client = htonl(first + done + i);
+
+			keys[i] = {};
+			keys[i].scope = bed_.server_id("v4");
+			keys[i].kind = HF_SESSION_ADDRESS;
+			keys[i].key[10] = keys[i].key[11] = 0xff;
+			std::memcpy(keys[i].key + 12, &client, sizeof(client));
+			values[i] = {bed_.member_id("web4", "rs1"), 0, bed_.maps->now(), 1};
+		}
+		bpf_map_update_batch(bed_.maps->sessions.fd(), keys.data(), values.data(), &count, nullptr);
+	}
+}
+
+double Bench::sweep_milliseconds(uint32_t &sessions)
+{
+	constexpr uint32_t wanted = 1000000;
 	double least = 1e9;
 
 	for (int round = 0; round < 3; round++) {
 		bed_.clear();
-		for (uint32_t done = 0; done < wanted; done += batch) {
-			uint32_t count = batch;
-
-			for (uint32_t i = 0; i < batch; i++) {
-				const uint32_t client = done + i;
-
-				keys[i] = {};
-				keys[i].scope = bed_.server_id("v4");
-				keys[i].kind = HF_SESSION_ADDRESS;
-				std::memcpy(keys[i].key + 12, &client, sizeof(client));
-				values[i] = {bed_.member_id("web4", "rs1"), 0, bed_.maps->now(), 1};
-			}
-			bpf_map_update_batch(bed_.maps->sessions.fd(), keys.data(), values.data(), &count, nullptr);
-		}
+		fill_sessions(wanted, 0);
 		timespec before{}, after{};
 		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
 		auto swept = bed_.maps->sweep_sessions(HF_SWEEP_EXPIRED);
@@ -580,21 +603,39 @@ double Bench::sweep_milliseconds(uint32_t &sessions)
 	return least;
 }
 
+std::vector<Case> Bench::known_sessions(uint32_t sessions)
+{
+	Shape known{segment(true, false, syn, 0), std::min(std::bit_floor(sessions), 1U << 20)};
+	std::vector<Case> cases;
+
+	// Their connections are closed by nobody: each SYN is another port's.
+	known.fresh_port = true;
+	bed_.clear();
+	fill_sessions(sessions, 10U << 24 | 16U << 16);
+	one_armed(true);
+	for (const Hook hook : {Hook::xdp, Hook::tc})
+		cases.push_back(measure(fmt::format("of {} sessions", sessions), hook, true, known, false));
+	return cases;
+}
+
 int run(int argc, char **argv)
 {
 	CLI::App app{"ns a packet through the data path, by BPF_PROG_TEST_RUN"};
 	bool json = false, quick = false;
 	std::string only;
+	uint32_t many = 0;
 	nlohmann::json out;
 
 	app.add_flag("--json", json, "machine-readable output");
 	app.add_flag("--quick", quick, "without half a million flows");
 	app.add_option("--only", only, "the cases whose name begins like this and no others (\"sweep\" is one)");
+	app.add_option("--sessions", many, "nothing but SYNs of clients that have a session each, of so many")
+		->check(CLI::Range(1U, 67108864U));
 	CLI11_PARSE(app, argc, argv);
-	Bench bench;
-	const std::vector<Case> cases = bench.run(quick, only);
+	Bench bench(many);
+	const std::vector<Case> cases = many ? bench.known_sessions(many) : bench.run(quick, only);
 	uint32_t sessions = 0;
-	const bool sweeps = std::string("sweep").starts_with(only);
+	const bool sweeps = !many && std::string("sweep").starts_with(only);
 	const double sweep = sweeps ? bench.sweep_milliseconds(sessions) : 0;
 
 	if (json) {

@@ -105,7 +105,7 @@ Bytes write_records(const std::vector<Record> &records)
 
 std::string fuzz_config()
 {
-	std::string yaml = "version: 1\ntables: {sessions: 4096, connections: 8192}\npools:\n";
+	std::string yaml = "version: 1\ntables: {sessions: 1024, connections: 1024, splices: 1024}\npools:\n";
 
 	for (const bool ipv4 : {true, false}) {
 		for (const bool ported : {true, false}) {

@@ -128,7 +128,7 @@ std::vector<Record> fragments(const Ends &ends, uint16_t port)
 	Bytes datagram = ip(ends.client(), ends.vip()) / Udp{.source = client_port, .destination = port} / Payload(200);
 	std::vector<Record> records;
 
-	for (const uint16_t offset : {0, 13}) {
+	for (const uint16_t offset : {uint16_t{0}, uint16_t{13}}) {
 		const std::ptrdiff_t headers = ends.ipv4 ? 34 : 54;
 		Payload part(0);
 
@@ -205,7 +205,7 @@ int main(int argc, char **argv)
 		write(fmt::format("sip-{}", family), datagrams(plain, 5060, Payload(call)));
 		write(fmt::format("sip-other-{}", family), datagrams(other, 5061, Payload(call)));
 		write(fmt::format("radius-{}", family), datagrams(full, 1812, user));
-		for (const uint16_t port : {53, 54, 55, 56})
+		for (uint16_t port = 53; port <= 56; port++)
 			write(fmt::format("fragments-{}-{}", port, family), fragments(plain, port));
 		write(fmt::format("ping-{}", family),
 		      {{0, ip(plain.client(), plain.vip()) / Icmp{.type = static_cast<uint8_t>(ipv4 ? 8 : 128)} /
