@@ -17,13 +17,7 @@ typedef struct __sk_buff hook_context;
 #define HOOK_PASS TC_ACT_OK
 #define HOOK_DROP TC_ACT_SHOT
 #define HOOK_HAS_LOWER_HOOK false
-#define HOOK_STAGES(STAGE)                                                                                             \
-	STAGE(collect, HF_STAGE_COLLECT)                                                                               \
-	STAGE(bind, HF_STAGE_BIND)                                                                                     \
-	STAGE(replay, HF_STAGE_REPLAY)                                                                                 \
-	STAGE(watch, HF_STAGE_WATCH)                                                                                   \
-	STAGE(rebind, HF_STAGE_REBIND)                                                                                 \
-	STAGE(emit, HF_STAGE_EMIT)
+#define HOOK_STAGES(STAGE) HF_STAGES_OF_TC(STAGE)
 #define HOOK_SECTION SEC("tc")
 #define HOOK_PROGRAM(name) holdfast_tc##name
 

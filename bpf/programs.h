@@ -19,7 +19,7 @@ static __always_inline int stage_go(hook_context *context, __u32 stage)
 #define STAGE_GO(name, slot)                                                                                           \
 	if (stage == slot)                                                                                             \
 		bpf_tail_call_static(context, &stages, slot);
-	STAGE_PARSERS(STAGE_GO)
+	HF_PARSERS(STAGE_GO)
 	STAGE_OTHERS(STAGE_GO)
 #undef STAGE_GO
 	return drop(HF_REASON_stage_missing);
@@ -46,7 +46,7 @@ int HOOK_PROGRAM()(hook_context *context)
 			task->outcome = name##_parse(message, rule);                                                   \
 		return stage_go(context, task ? task->next : HF_STAGE_DECIDE);                                         \
 	}
-STAGE_PARSERS(STAGE_PROGRAM)
+HF_PARSERS(STAGE_PROGRAM)
 #undef STAGE_PROGRAM
 
 HOOK_SECTION

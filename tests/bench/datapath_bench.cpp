@@ -141,7 +141,8 @@ private:
 	{
 		std::string yaml = config;
 
-		yaml.replace(yaml.find("SESSIONS"), 8, std::to_string(std::max(sessions, sessions_least)));
+		yaml.replace(yaml.find("SESSIONS"), 8,
+			     std::to_string(std::max(sessions + sessions / 4, sessions_least)));
 		return yaml;
 	}
 	void fill_sessions(uint32_t wanted, uint32_t first);
@@ -580,7 +581,8 @@ void Bench::fill_sessions(uint32_t wanted, uint32_t first)
 			std::memcpy(keys[i].key + 12, &client, sizeof(client));
 			values[i] = {bed_.member_id("web4", "rs1"), 0, bed_.maps->now(), 1};
 		}
-		bpf_map_update_batch(bed_.maps->sessions.fd(), keys.data(), values.data(), &count, nullptr);
+		if (bpf_map_update_batch(bed_.maps->sessions.fd(), keys.data(), values.data(), &count, nullptr))
+			throw std::runtime_error(fmt::format("sessions: {}", std::strerror(errno)));
 	}
 }
 
@@ -615,6 +617,11 @@ std::vector<Case> Bench::known_sessions(uint32_t sessions)
 	one_armed(true);
 	for (const Hook hook : {Hook::xdp, Hook::tc})
 		cases.push_back(measure(fmt::format("of {} sessions", sessions), hook, true, known, false));
+	// All of them are there still, and no other ones.
+	const auto counted = bed_.maps->sweep_sessions(HF_SWEEP_EXPIRED);
+	if (!counted || counted->alive != sessions)
+		throw std::runtime_error(
+			fmt::format("{} of {} sessions are there", counted ? counted->alive : 0, sessions));
 	return cases;
 }
 

@@ -180,7 +180,16 @@ void Testbed::apply(const std::string &yaml)
 void Testbed::override_member(const std::string &pool, const std::string &name, MemberStatus status)
 {
 	overrides_[member_key(pool, name)] = {true, status, 0};
-	write(with_overrides(config_, overrides_));
+	const Config config = with_overrides(config_, overrides_);
+	const auto changed = std::find_if(config.pools.begin(), config.pools.end(),
+					  [&](const Pool &one) { return one.name == pool; });
+
+	// As the daemon does it: this pool alone. After that everything is as a whole image has it.
+	expect(reconcile_pool(*maps, expect(make_pool_image(config_, *changed, maps->tables(), ids))));
+	auto image = expect(make_image(config, maps->tables(), ids));
+	std::copy(digest_key.begin(), digest_key.end(), image.digest_key);
+	if (expect(reconcile(*maps, image)).writes)
+		throw std::runtime_error("an override of a member changes more than its pool");
 }
 
 void Testbed::write(const Config &config)

@@ -136,6 +136,7 @@ persistence:
   - {name: base, type: source-address, timeout: 77, ipv4_mask_bits: 24, match_across: true}
   - {name: first, clone: base, timeout: 88}
   - {name: second, clone: first, ipv4_mask_bits: ~, ipv6_mask_bits: 64}
+  - {name: again, clone: second}
   - {name: third, clone: LB_PERSIS_PASSIVE_COOKIE, timeout: 99}
 )";
 
@@ -144,7 +145,9 @@ TEST(Config, ClonesRules)
 	const ConfigResult result = parse_config(good_clones);
 	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
 	const auto &rules = std::get<Config>(result).rules;
-	const Rule &first = rules[rules.size() - 3], &second = rules[rules.size() - 2], &third = rules.back();
+	const Rule &first = rules[rules.size() - 4], &second = rules[rules.size() - 3],
+		   &again = rules[rules.size() - 2];
+	const Rule &third = rules.back();
 
 	EXPECT_EQ(first.name, "first");
 	EXPECT_EQ(first.type, HF_RULE_SOURCE_ADDRESS);
@@ -155,6 +158,8 @@ TEST(Config, ClonesRules)
 	EXPECT_EQ(second.ipv4_mask_bits, 32) << "its default";
 	EXPECT_EQ(second.ipv6_mask_bits, 64);
 	EXPECT_TRUE(second.match_across);
+	EXPECT_EQ(again.ipv4_mask_bits, 32);
+	EXPECT_EQ(again.ipv6_mask_bits, 64);
 	EXPECT_EQ(third.type, HF_RULE_PASSIVE_COOKIE);
 	EXPECT_EQ(third.timeout, 99U);
 }
@@ -413,7 +418,7 @@ const Broken broken[] = {
 	{"clone_of_another_type", "clone: base", "clone: base, type: rdp-cookie",
 	 "f:4:38: persistence[1].type: belongs to the rule that is cloned", good_clones},
 	{"clone_with_a_foreign_setting", "timeout: 99", "ipv4_mask_bits: 24",
-	 "f:6:68: persistence[3].ipv4_mask_bits: a rule of type passive-cookie has no such setting", good_clones},
+	 "f:7:68: persistence[4].ipv4_mask_bits: a rule of type passive-cookie has no such setting", good_clones},
 	{"nat46_of_ipv6", "forwarding: nat64, pool: four, source_addresses: [10.0.2.5]",
 	 "forwarding: nat46, pool: six, source_addresses: ['fd00::6']",
 	 "f:10:77: virtual_servers[2].forwarding: 'nat46' is for IPv4 clients: 2001:db8::10 is an IPv6 address",

@@ -90,11 +90,6 @@ const char *family(bool ipv4)
 	return ipv4 ? "IPv4" : "IPv6";
 }
 
-bool has_ipv4_members(const VirtualServer &server)
-{
-	return changes_family(server.forwarding) ? server.forwarding == HF_FORWARDING_NAT64 : server.address.is_ipv4();
-}
-
 class Parser
 {
 public:
@@ -113,6 +108,7 @@ private:
 	void read_member(ObjectReader &reader, Pool &pool, Names &names, MemberPlaces &places);
 	static void read_cookie(ObjectReader &reader, Member &member, MemberPlaces &places);
 	void read_rule(ObjectReader &reader);
+	bool inherit_rule(ObjectReader &reader);
 	void read_early_data(ObjectReader &reader);
 	static void read_tcp_options(ObjectReader &reader, Pool &pool);
 	static bool read_forwarding(ObjectReader &reader, VirtualServer &server);
@@ -128,7 +124,7 @@ private:
 
 	ConfigErrors &errors_;
 	Config config_;
-	std::map<std::string, YAML::Node> rule_fields_; // those that can be cloned: what they say
+	std::map<std::string, std::optional<Fields>> rule_fields_; // to be cloned; none: there was an error
 	Names pool_names_;
 	Names rule_names_;
 	Names server_names_;
@@ -137,6 +133,7 @@ private:
 		Place pool, persistence, port, server_first_wait, x_forwarded_for, forwarding, address,
 			source_addresses;
 		bool has_pool = false, has_persistence = false, has_protocol = false;
+		bool has_forwarding = false; // and it serves the address
 	};
 	std::vector<ServerPlaces> places_;
 
@@ -280,6 +277,26 @@ void Parser::read_pool(ObjectReader &reader)
 	config_.pools.push_back(pool);
 }
 
+// The settings of the rule that this one is a clone of. False: there are none.
+bool Parser::inherit_rule(ObjectReader &reader)
+{
+	const auto from = reader.text("clone");
+
+	if (!from)
+		return false;
+	auto original = rule_fields_.find(*from);
+	if (original == rule_fields_.end())
+		reader.error("clone", fmt::format("'{}' is neither predefined nor the name of a rule above", *from));
+	if (original == rule_fields_.end() || !original->second)
+		return false;
+	if (reader.has("type")) {
+		reader.error("type", "belongs to the rule that is cloned");
+		return false;
+	}
+	reader.inherit(*original->second);
+	return true;
+}
+
 void Parser::read_rule(ObjectReader &reader)
 {
 	const Place where = reader.place("name");
@@ -287,26 +304,16 @@ void Parser::read_rule(ObjectReader &reader)
 
 	if (name.starts_with("LB_PERSIS_"))
 		report(errors_, where, "names that begin with LB_PERSIS_ are those of the predefined rules");
-	if (auto from = reader.text("clone")) {
-		auto original = rule_fields_.find(*from);
-
-		if (original == rule_fields_.end()) {
-			reader.error("clone",
-				     fmt::format("'{}' is neither predefined nor the name of a rule above", *from));
-			reader.ignore_the_rest();
-			return;
-		}
-		if (reader.has("type")) {
-			rule_fields_[name] = original->second;
-			reader.error("type", "belongs to the rule that is cloned");
-			reader.ignore_the_rest();
-			return;
-		}
-		reader.inherit(original->second);
+	if (reader.has("clone") && !inherit_rule(reader)) {
+		// What is cloned from it has no error of its own.
+		rule_fields_.insert_or_assign(name, std::nullopt);
+		reader.ignore_the_rest();
+		return;
 	}
-	rule_fields_[name] = reader.fields();
+	Fields fields = reader.fields();
 	for (const char *key : {"name", "clone"})
-		rule_fields_[name].remove(key);
+		fields.erase(key);
+	rule_fields_.insert_or_assign(name, std::move(fields));
 	if (auto rule = read_rule_settings(reader)) {
 		rule->name = name;
 		config_.rules.push_back(*rule);
@@ -400,7 +407,7 @@ void Parser::read_sources(ObjectReader &reader, VirtualServer &server, bool know
 		else if (std::find(server.source_addresses.begin(), server.source_addresses.end(), *address) !=
 			 server.source_addresses.end())
 			reader.error("source_addresses", fmt::format("{} is given twice", text));
-		else if (server.address != Address() && address->is_ipv4() != has_ipv4_members(server))
+		else if (known && server.address != Address() && address->is_ipv4() != has_ipv4_members(server))
 			reader.error("source_addresses", fmt::format("{} is not of the members' family", text));
 		else if (*address == server.address)
 			reader.error("source_addresses", fmt::format("{} is the virtual server's own address", text));
@@ -433,17 +440,18 @@ void Parser::read_sources(ObjectReader &reader, VirtualServer &server, bool know
 		reader.error("source_addresses", "is empty; at least one address is needed");
 }
 
-// False: it is not a mode.
+// False: it is not a mode, or not one for such clients.
 bool Parser::read_forwarding(ObjectReader &reader, VirtualServer &server)
 {
 	const auto forwarding = reader.word<hf_forwarding>("forwarding", with_words(forwardings()), true);
 
 	server.forwarding = forwarding.value_or(server.forwarding);
-	if (server.address != Address() && !serves_family(server.forwarding, server.address.is_ipv4()))
-		reader.error("forwarding", fmt::format("'{}' is for {} clients: {} is an {} address",
-						       word(server.forwarding), family(!server.address.is_ipv4()),
-						       server.address.text(), family(server.address.is_ipv4())));
-	return forwarding.has_value();
+	if (server.address == Address() || serves_family(server.forwarding, server.address.is_ipv4()))
+		return forwarding.has_value();
+	reader.error("forwarding", fmt::format("'{}' is for {} clients: {} is an {} address", word(server.forwarding),
+					       family(!server.address.is_ipv4()), server.address.text(),
+					       family(server.address.is_ipv4())));
+	return false;
 }
 
 // `direct`: what members answer does not pass here, and nothing but the link header is written.
@@ -515,7 +523,7 @@ void Parser::read_virtual_server(ObjectReader &reader)
 	places_.push_back({reader.place("pool"), reader.place("persistence"), reader.place("port"),
 			   reader.place("server_first_wait"), reader.place("x_forwarded_for"),
 			   reader.place("forwarding"), reader.place("address"), reader.place("source_addresses"),
-			   reader.has("pool"), reader.has("persistence"), protocol.has_value()});
+			   reader.has("pool"), reader.has("persistence"), protocol.has_value(), known});
 	config_.virtual_servers.push_back(server);
 }
 
@@ -547,10 +555,10 @@ void Parser::check_references()
 					   "added",
 					   word(rule->second->type)));
 		auto pool = pools.find(server.pool);
-		if (server.forwarding == HF_FORWARDING_DIRECT && places_[i].has_protocol)
+		if (server.forwarding == HF_FORWARDING_DIRECT && places_[i].has_forwarding && places_[i].has_protocol)
 			check_direct(server, places_[i], rule == rules.end() ? HF_RULE_NONE : rule->second->type,
 				     pool == pools.end() ? nullptr : pool->second);
-		if (pool == pools.end() || server.address == Address())
+		if (pool == pools.end() || server.address == Address() || !places_[i].has_forwarding)
 			continue;
 		for (const Member &member : pool->second->members) {
 			if (member.address != Address() && member.address.is_ipv4() != has_ipv4_members(server)) {
@@ -621,7 +629,7 @@ void Parser::check_across()
 	for (size_t i = 0; i < config_.virtual_servers.size(); i++) {
 		const VirtualServer &server = config_.virtual_servers[i];
 
-		if (!across.contains(server.persistence))
+		if (!across.contains(server.persistence) || !places_[i].has_forwarding)
 			continue;
 		const VirtualServer &other =
 			*first.try_emplace({server.persistence, server.pool}, &server).first->second;
@@ -678,7 +686,7 @@ Config Parser::parse(const YAML::Node &root)
 	for (const Rule &rule : predefined_rules()) {
 		config_.rules.push_back(rule);
 		rule_names_.add(rule.name);
-		rule_fields_[rule.name]["type"] = word(rule.type);
+		rule_fields_[rule.name] = Fields{{"type", YAML::Node(word(rule.type))}};
 	}
 	if (!root.IsMap()) {
 		if (!root.IsDefined() || root.IsNull())

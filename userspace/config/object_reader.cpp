@@ -111,15 +111,16 @@ ObjectReader::ObjectReader(const YAML::Node &node, std::string path, ConfigError
 	}
 }
 
-YAML::Node ObjectReader::fields() const
+Fields ObjectReader::fields() const
 {
-	YAML::Node all(YAML::NodeType::Map);
+	Fields all = base_;
 
-	for (const YAML::Node &from : {base_.value_or(YAML::Node()), node_}) {
-		for (const auto &entry : from) {
-			if (entry.first.IsScalar())
-				all[entry.first.Scalar()] = entry.second;
-		}
+	for (const auto &entry : node_) {
+		if (!entry.first.IsScalar())
+			continue;
+		all.erase(entry.first.Scalar());
+		if (!entry.second.IsNull())
+			all.emplace(entry.first.Scalar(), entry.second);
 	}
 	return all;
 }
@@ -127,10 +128,13 @@ YAML::Node ObjectReader::fields() const
 YAML::Node ObjectReader::look_up(const std::string &key) const
 {
 	const YAML::Node own = node_[key];
+	auto inherited = base_.find(key);
 
-	if (!base_ || own.IsDefined())
-		return base_ && own.IsNull() ? YAML::Node(YAML::NodeType::Undefined) : own;
-	return (*base_)[key];
+	if (inherited == base_.end())
+		return own;
+	if (own.IsDefined())
+		return own.IsNull() ? YAML::Node(YAML::NodeType::Undefined) : own;
+	return inherited->second;
 }
 
 bool ObjectReader::has(const std::string &key) const

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,15 +25,19 @@ struct Place {
 	std::string path;
 };
 
+// The values of a mapping, each where it is in the document. (A node of yaml-cpp's is a reference: put into another
+// mapping, it would join all of the document with that.)
+using Fields = std::map<std::string, YAML::Node>;
+
 class ObjectReader
 {
 public:
 	ObjectReader(const YAML::Node &node, std::string path, ConfigErrors &errors);
 
-	// What the mapping does not say itself, this one says: a null hides that, too.
-	void inherit(const YAML::Node &base) { base_ = base; }
+	// What the mapping does not say itself, these say: a null hides that, too.
+	void inherit(const Fields &base) { base_ = base; }
 	// All that it says, inherited or not.
-	YAML::Node fields() const;
+	Fields fields() const;
 
 	bool has(const std::string &key) const;
 	Place place(const std::string &key) const;
@@ -92,7 +97,7 @@ private:
 	void report_word(const std::string &key, const std::string &value, const std::string &allowed);
 
 	YAML::Node node_;
-	std::optional<YAML::Node> base_;
+	Fields base_;
 	std::string path_;
 	ConfigErrors &errors_;
 	bool ignore_ = false;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <set>
 
+#include "datapath/encode.h"
 #include "datapath/wake.h"
 #include "nexthop/own_addresses.h"
 #include "reconcile/image.h"
@@ -43,8 +44,10 @@ void warn_about_forwarding(const Config &config)
 {
 	bool ipv4 = false, ipv6 = false;
 
-	for (const VirtualServer &server : config.virtual_servers)
+	for (const VirtualServer &server : config.virtual_servers) {
 		(server.address.is_ipv4() ? ipv4 : ipv6) = true;
+		(has_ipv4_members(server) ? ipv4 : ipv6) = true;
+	}
 	for (const Interface &interface : config.interfaces) {
 		for (const auto &[family, used] : {std::pair("ipv4", ipv4), {"ipv6", ipv6}}) {
 			auto value =
@@ -160,6 +163,7 @@ Result<ApplyReport> Controller::write(const Config &config, const std::function<
 	if (auto saved = state_.save_ids(ids); !saved)
 		return saved.error();
 	ids_ = ids;
+	consistent_ = false;
 	auto done = reconcile(*maps_, *image);
 	if (!done)
 		return done.error();
@@ -181,6 +185,7 @@ Result<ApplyReport> Controller::write(const Config &config, const std::function<
 	}
 	if (auto saved = state_.save_ids(ids_); !saved)
 		return saved.error();
+	consistent_ = true;
 	return ApplyReport{{}, done->writes, done->sessions_dropped, done->connections_dropped};
 }
 
@@ -204,20 +209,32 @@ Ids Controller::ids_from_maps() const
 	return ids;
 }
 
+ProgramOptions Controller::program_options(const Config &config)
+{
+	const auto &interfaces = config.interfaces;
+
+	return {.hairpin_by_redirect =
+			std::any_of(interfaces.begin(), interfaces.end(),
+				    [](const Interface &one) { return interface_driver(one.name) == "veth"; }),
+		.xdp = std::any_of(interfaces.begin(), interfaces.end(),
+				   [](const Interface &one) { return one.mode != InterfaceMode::tc; }),
+		.stages = needed_stages(config)};
+}
+
 Result<void> Controller::attach(const Config &config)
 {
-	const bool hairpin =
-		std::any_of(config.interfaces.begin(), config.interfaces.end(),
-			    [](const Interface &interface) { return interface_driver(interface.name) == "veth"; });
+	ProgramOptions wanted = program_options(config);
 	std::set<int> native, generic;
 
-	if (!programs_ || hairpin != hairpin_by_redirect_) {
-		auto programs = Programs::load(*maps_, {.hairpin_by_redirect = hairpin});
+	if (!programs_ || !programs_->serve(wanted)) {
+		// What is configured until now needs its programs until the change is written.
+		if (programs_)
+			wanted.stages->insert(programs_->options().stages->begin(), programs_->options().stages->end());
+		auto programs = Programs::load(*maps_, wanted);
 
 		if (!programs)
 			return programs.error();
 		programs_ = std::move(*programs);
-		hairpin_by_redirect_ = hairpin;
 	}
 	// What can be seen to fail fails before anything is attached.
 	for (const Interface &interface : config.interfaces) {
@@ -250,9 +267,9 @@ Result<void> Controller::attach(const Config &config)
 			generic.insert(attached->index);
 		attachments.push_back(*attached);
 	}
-	const auto wanted = names_of(config.interfaces);
+	const auto names = names_of(config.interfaces);
 	for (const std::string &name : attached_interfaces(options_.pin_directory)) {
-		if (!wanted.contains(name)) {
+		if (!names.contains(name)) {
 			detach_interface(name, options_.pin_directory);
 			log_info("interface {}: detached", name);
 		}
@@ -284,18 +301,22 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 			return refuse(fits.error());
 		return report;
 	}
-	// Interfaces first: what can fail fails before the maps change.
-	if (config.interfaces != config_.interfaces) {
+	// Interfaces and programs first: what can fail fails before the maps change.
+	if (config.interfaces != config_.interfaces || !programs_ || !programs_->serve(program_options(config))) {
 		if (auto attached = attach(config); !attached) {
 			(void)attach(config_);
 			return refuse(attached.error());
 		}
 	}
-	auto written = write(with_overrides(config, overrides_), [&] { return state_.save_applied(yaml); });
+	auto written = write(with_overrides(config, overrides_), [&]() -> Result<void> {
+		if (auto saved = state_.save_applied(yaml); !saved)
+			return saved;
+		config_ = config;
+		applied_ = yaml;
+		return {};
+	});
 	if (!written)
 		return refuse(written.error());
-	config_ = config;
-	applied_ = yaml;
 	own_addresses();
 	refresh_next_hops();
 	warn_about_forwarding(config_);
@@ -321,26 +342,46 @@ Result<Member> Controller::override_member(const std::string &pool, const std::s
 {
 	const std::string key = member_key(pool, member);
 	MemberOverrides overrides = overrides_;
-	auto found = std::find_if(config_.pools.begin(), config_.pools.end(),
-				  [&](const Pool &one) { return one.name == pool; });
+	const auto found = std::find_if(config_.pools.begin(), config_.pools.end(),
+					[&](const Pool &one) { return one.name == pool; });
+	auto find_member = [&](const Pool &one) {
+		return std::find_if(one.members.begin(), one.members.end(),
+				    [&](const Member &of_pool) { return of_pool.name == member; });
+	};
 
-	if (!ids_.members.find(key) || found == config_.pools.end())
+	if (found == config_.pools.end() || find_member(*found) == found->members.end())
 		return Error(fmt::format("there is no member {}", key));
 	change(overrides[key]);
 	if (overrides[key] == MemberOverride{})
 		overrides.erase(key);
-	// Nothing but its pool depends on it.
-	const Pool changed = with_overrides(*found, overrides);
-	auto image = make_pool_image(config_, changed, maps_->tables(), ids_);
-	if (!image)
-		return image.error();
-	if (auto done = reconcile_pool(*maps_, *image); !done)
-		return done.error();
+	if (auto written = write_overrides(*found, overrides); !written)
+		return written.error();
+	const Pool changed = with_overrides(*found, overrides_);
+	return *find_member(changed);
+}
+
+// What a restart goes on from is saved first: where that fails, nothing has changed.
+Result<void> Controller::write_overrides(const Pool &pool, const MemberOverrides &overrides)
+{
+	Result<void> done;
+
 	if (auto saved = state_.save_overrides(overrides); !saved)
-		return saved.error();
-	overrides_ = std::move(overrides);
-	return *std::find_if(changed.members.begin(), changed.members.end(),
-			     [&](const Member &one) { return one.name == member; });
+		return saved;
+	if (consistent_) {
+		// Nothing but the member's pool depends on it.
+		auto image = make_pool_image(config_, with_overrides(pool, overrides), maps_->tables(), ids_);
+		auto written = image ? reconcile_pool(*maps_, *image) : image.error();
+
+		if (!written)
+			done = written.error();
+	} else if (auto written = write(with_overrides(config_, overrides), [] { return Result<void>(); }); !written) {
+		done = written.error();
+	}
+	if (done)
+		overrides_ = overrides;
+	else if (auto saved = state_.save_overrides(overrides_); !saved)
+		return saved;
+	return done;
 }
 
 // An interface that was deleted and made again has lost its programs.

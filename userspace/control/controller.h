@@ -114,6 +114,8 @@ private:
 	void renew_cookie_key();
 	void limit_segments();
 	std::string applied_path() const { return state_.path() + "/applied.yaml"; }
+	Result<void> write_overrides(const Pool &pool, const MemberOverrides &overrides);
+	static ProgramOptions program_options(const Config &config);
 	Result<void> attach(const Config &config);
 	void sample(Samples &samples, const IdTable &ids, const CounterArray<hf_traffic> &counters) const;
 	Rates rates(const Samples &samples, uint32_t id) const;
@@ -124,10 +126,10 @@ private:
 	std::unique_ptr<Programs> programs_;
 	std::unique_ptr<NextHopMirror> mirror_;
 	std::vector<Attachment> attachments_;
-	bool hairpin_by_redirect_ = false;
 	Ids ids_;
 	uint32_t cookie_epoch_ = 0;
 	DigestKey digest_key_{};
+	bool consistent_ = false; // the maps hold all of config_, and nothing else: the last change was written whole
 	Config config_;
 	MemberOverrides overrides_;
 	std::string applied_;

@@ -66,7 +66,9 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::thread_pool &walkers,
 			stream.expires_after(patience);
 			parser.body_limit(most_config); // is looked at with the header
 			co_await http::async_read_header(stream, buffer, parser, asio::use_awaitable);
-			if (parser.get().method() != http::verb::put && parser.content_length().value_or(0) > most_body)
+			// One without a length may become a long one.
+			if (parser.get().method() != http::verb::put &&
+			    (parser.chunked() || parser.content_length().value_or(0) > most_body))
 				throw boost::system::system_error(http::make_error_code(http::error::body_limit));
 			co_await http::async_read(stream, buffer, parser, asio::use_awaitable);
 			const http::request<http::string_body> request = parser.release();

@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
+#include <map>
 #include <openssl/sha.h>
+
+#include "holdfast/stages.h"
 
 namespace holdfast
 {
@@ -79,6 +82,31 @@ hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t ru
 	}
 	copy_name(value.name, server.name);
 	return value;
+}
+
+std::set<uint32_t> needed_stages(const Config &config)
+{
+#define STAGE_SLOT(name, slot) slot,
+	constexpr uint32_t streams[] = {HF_STAGES_OF_STREAMS(STAGE_SLOT) HF_STAGES_OF_TC(STAGE_SLOT)};
+	std::set<uint32_t> stages = {HF_STAGES_ALWAYS(STAGE_SLOT)};
+#undef STAGE_SLOT
+	std::map<std::string, hf_rule_type> types;
+
+	for (const Rule &rule : config.rules)
+		types.emplace(rule.name, rule.type);
+	for (const VirtualServer &server : config.virtual_servers) {
+		auto found = types.find(server.persistence);
+		const hf_rule_type type = found == types.end() ? HF_RULE_NONE : found->second;
+
+		if (const uint8_t parser = parser_stage(server, type)) {
+			stages.insert(parser);
+			if (server.protocol == HF_PROTOCOL_UDP)
+				stages.insert(HF_STAGE_DECIDE);
+		}
+		if (splices(server, type))
+			stages.insert(std::begin(streams), std::end(streams));
+	}
+	return stages;
 }
 
 hf_rule encode(const Rule &rule)

@@ -3,6 +3,7 @@
 // that knows about byte order.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "holdfast/abi.h"
@@ -24,6 +25,8 @@ inline uint16_t from_network(uint16_t port)
 hf_service_key encode_service_key(const Address &address, uint16_t port, hf_protocol protocol);
 // `type` is that of the rule.
 hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t rule, hf_rule_type type);
+// enum hf_stage: the programs that a configuration's packets reach.
+std::set<uint32_t> needed_stages(const Config &config);
 hf_rule encode(const Rule &rule);
 hf_pool encode(const Pool &pool);
 hf_early_limits encode(const EarlyData &early);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "datapath/programs.h"
 
+#include <algorithm>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <cstdlib>
 #include <filesystem>
 #include <fmt/format.h>
-#include <set>
 
+#include "holdfast/stages.h"
 #include "holdfast_tc.skel.h"
 #include "holdfast_xdp.skel.h"
 
@@ -44,11 +45,63 @@ template <typename Skeleton> void set_constants(Skeleton *bpf, const Maps &maps,
 		bpf->rodata->hairpin_by_redirect = options.hairpin_by_redirect;
 }
 
+struct Stage {
+	const char *name;
+	uint32_t slot;
+};
+
+#define STAGE_ENTRY(name, slot) {#name, slot},
+constexpr Stage all_stages[] = {HF_PARSERS(STAGE_ENTRY) HF_STAGES_ALWAYS(STAGE_ENTRY) HF_STAGES_OF_DATAGRAMS(
+	STAGE_ENTRY) HF_STAGES_OF_STREAMS(STAGE_ENTRY) HF_STAGES_OF_TC(STAGE_ENTRY)};
+#undef STAGE_ENTRY
+
+// Loads an object with those of its stages that are wanted, and puts them into their slots.
+Result<void> load_object(bpf_object *object, const bpf_map *slots, const Maps &maps, const std::string &hook,
+			 const ProgramOptions &options)
+{
+	std::vector<std::pair<uint32_t, bpf_program *>> wanted;
+
+	for (const Stage &stage : all_stages) {
+		bpf_program *program = bpf_object__find_program_by_name(
+			object, fmt::format("holdfast_{}_{}", hook, stage.name).c_str());
+
+		if (!program)
+			continue; // the other hook's
+		if (!options.stages || options.stages->contains(stage.slot))
+			wanted.emplace_back(stage.slot, program);
+		else
+			bpf_program__set_autoload(program, false);
+	}
+	if (auto shared = share_maps(object, maps); !shared)
+		return shared;
+	if (const int failed = bpf_object__load(object))
+		return Error::system(fmt::format("loading the programs of {}", hook), -failed)
+			.in(take_libbpf_messages());
+	for (const auto &[slot, program] : wanted) {
+		const int fd = bpf_program__fd(program);
+
+		if (bpf_map_update_elem(bpf_map__fd(slots), &slot, &fd, BPF_ANY))
+			return Error::system(bpf_program__name(program), errno);
+	}
+	return {};
+}
+
 } // namespace
 
 struct Programs::Skeletons {
 	holdfast_xdp_bpf *xdp = nullptr;
 	holdfast_tc_bpf *tc = nullptr;
+
+	// Of each hook that is loaded, the program array.
+	std::vector<std::pair<const char *, const bpf_map *>> stages() const
+	{
+		std::vector<std::pair<const char *, const bpf_map *>> all;
+
+		if (xdp)
+			all.emplace_back("xdp", xdp->maps.stages);
+		all.emplace_back("tc", tc->maps.stages);
+		return all;
+	}
 
 	~Skeletons()
 	{
@@ -61,7 +114,15 @@ Programs::~Programs() = default;
 
 int Programs::xdp() const
 {
-	return bpf_program__fd(skeletons_->xdp->progs.holdfast_xdp);
+	return skeletons_->xdp ? bpf_program__fd(skeletons_->xdp->progs.holdfast_xdp) : -1;
+}
+
+bool Programs::serve(const ProgramOptions &wanted) const
+{
+	if (wanted.hairpin_by_redirect != options_.hairpin_by_redirect || (wanted.xdp && !options_.xdp))
+		return false;
+	return !options_.stages || (wanted.stages && std::includes(options_.stages->begin(), options_.stages->end(),
+								   wanted.stages->begin(), wanted.stages->end()));
 }
 
 int Programs::tc() const
@@ -76,8 +137,7 @@ Result<void> Programs::pin_stages(const std::string &directory) const
 	std::error_code error;
 
 	std::filesystem::create_directories(directory, error);
-	for (const auto &[hook, map] :
-	     {std::pair("xdp", skeletons_->xdp->maps.stages), {"tc", skeletons_->tc->maps.stages}}) {
+	for (const auto &[hook, map] : skeletons_->stages()) {
 		bpf_map_info info{};
 		uint32_t length = sizeof(info);
 
@@ -95,7 +155,7 @@ void Programs::unpin_other_stages(const std::string &directory) const
 	std::set<uint32_t> ours;
 	std::error_code error;
 
-	for (const bpf_map *map : {skeletons_->xdp->maps.stages, skeletons_->tc->maps.stages}) {
+	for (const auto &[hook, map] : skeletons_->stages()) {
 		bpf_map_info info{};
 		uint32_t length = sizeof(info);
 
@@ -115,23 +175,23 @@ Result<std::unique_ptr<Programs>> Programs::load(const Maps &maps, const Program
 {
 	std::unique_ptr<Programs> programs(new Programs);
 
+	programs->options_ = options;
 	programs->skeletons_ = std::make_unique<Skeletons>();
-	holdfast_xdp_bpf *xdp = programs->skeletons_->xdp = holdfast_xdp_bpf__open();
+	holdfast_xdp_bpf *xdp = programs->skeletons_->xdp = options.xdp ? holdfast_xdp_bpf__open() : nullptr;
 	holdfast_tc_bpf *tc = programs->skeletons_->tc = holdfast_tc_bpf__open();
-	if (!xdp || !tc)
+	if ((options.xdp && !xdp) || !tc)
 		return Error::system("opening the BPF objects", errno).in(take_libbpf_messages());
-	set_constants(xdp, maps, options);
-	set_constants(tc, maps, options);
-	bpf_map__set_max_entries(xdp->maps.messages, static_cast<uint32_t>(libbpf_num_possible_cpus()));
-	bpf_map__set_max_entries(tc->maps.messages, static_cast<uint32_t>(libbpf_num_possible_cpus()));
-	for (bpf_object *object : {xdp->obj, tc->obj}) {
-		if (auto shared = share_maps(object, maps); !shared)
-			return shared.error();
+	const auto cpus = static_cast<uint32_t>(libbpf_num_possible_cpus());
+	if (xdp) {
+		set_constants(xdp, maps, options);
+		bpf_map__set_max_entries(xdp->maps.messages, cpus);
+		if (auto loaded = load_object(xdp->obj, xdp->maps.stages, maps, "xdp", options); !loaded)
+			return loaded.error();
 	}
-	if (const int failed = holdfast_xdp_bpf__load(xdp))
-		return Error::system("loading the XDP program", -failed).in(take_libbpf_messages());
-	if (const int failed = holdfast_tc_bpf__load(tc))
-		return Error::system("loading the TC program", -failed).in(take_libbpf_messages());
+	set_constants(tc, maps, options);
+	bpf_map__set_max_entries(tc->maps.messages, cpus);
+	if (auto loaded = load_object(tc->obj, tc->maps.stages, maps, "tc", options); !loaded)
+		return loaded.error();
 	return programs;
 }
 

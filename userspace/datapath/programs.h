@@ -2,7 +2,10 @@
 // The data path's programs, loaded over a set of maps.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <set>
 
 #include "datapath/maps.h"
 
@@ -12,6 +15,10 @@ namespace holdfast
 struct ProgramOptions {
 	// See hairpin_by_redirect in bpf/config.h.
 	bool hairpin_by_redirect = false;
+	// Without, TC's alone.
+	bool xdp = true;
+	// Those of enum hf_stage that are needed; none given: all. What is not loaded need not be verified.
+	std::optional<std::set<uint32_t>> stages;
 };
 
 class Programs
@@ -23,8 +30,11 @@ public:
 	Programs &operator=(const Programs &) = delete;
 
 	// Descriptors that live as long as this object.
-	int xdp() const;
+	int xdp() const; // -1: it is not loaded
 	int tc() const;
+	const ProgramOptions &options() const { return options_; }
+	// Is all there that such options ask for?
+	bool serve(const ProgramOptions &wanted) const;
 
 	// The programs that the two above reach by tail call, kept by pins in `directory`.
 	// Pin before attaching; unpin those of earlier loads when nothing runs them.
@@ -37,6 +47,7 @@ private:
 	Programs() = default;
 
 	std::unique_ptr<Skeletons> skeletons_;
+	ProgramOptions options_;
 };
 
 } // namespace holdfast

@@ -228,6 +228,11 @@ bool changes_family(hf_forwarding forwarding)
 	return forwarding >= HF_FORWARDING_NAT46;
 }
 
+bool has_ipv4_members(const VirtualServer &server)
+{
+	return changes_family(server.forwarding) ? server.forwarding == HF_FORWARDING_NAT64 : server.address.is_ipv4();
+}
+
 bool serves_family(hf_forwarding forwarding, bool ipv4)
 {
 	return !changes_family(forwarding) || (forwarding == HF_FORWARDING_NAT46) == ipv4;

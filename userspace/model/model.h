@@ -216,6 +216,7 @@ bool has_sources(hf_forwarding forwarding);
 // Are its members of the other family than its clients? And may these be of this one?
 bool changes_family(hf_forwarding forwarding);
 bool serves_family(hf_forwarding forwarding, bool ipv4);
+bool has_ipv4_members(const VirtualServer &server);
 // Are the heads of its connections' requests and responses read?
 bool follows(const VirtualServer &server, hf_rule_type type);
 // Do answers interleave on its connections, so that these stay with their first message's member?

@@ -179,7 +179,9 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 			add_cookies(image, *pools.at(server.pool), *rule->second, ids);
 		if (type == HF_RULE_RDP_COOKIE)
 			add_endpoints(image, *pools.at(server.pool), ids);
-		if (type == HF_RULE_SIP_CALL_ID && server.protocol == HF_PROTOCOL_UDP)
+		// What a member begins goes out as with dnat: there is nobody of the other family whom it could address.
+		if (type == HF_RULE_SIP_CALL_ID && server.protocol == HF_PROTOCOL_UDP &&
+		    !changes_family(server.forwarding))
 			add_member_services(image, *pools.at(server.pool), server, id, ids);
 		image.addresses[address_filter_slot(server.address)] |= HF_ADDRESS_VIRTUAL;
 		image.services[bytes_of(encode_service_key(server.address, 0, hf_protocol{}))] = 0;

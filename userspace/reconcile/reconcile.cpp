@@ -477,6 +477,10 @@ Result<ReconcileReport> Reconciler::write()
 		// connections that are decided as a whole, or their datagrams: those of before are neither.
 		if (before.pool && (before.parser != settings.parser || ((before.flags ^ settings.flags) & lasting)))
 			moved_servers_.insert(id);
+		// Its members are of the other family from now on.
+		if (before.pool && changes_family(static_cast<hf_forwarding>(before.forwarding)) !=
+					   changes_family(static_cast<hf_forwarding>(settings.forwarding)))
+			moved_servers_.insert(id);
 		// Nobody answers ARP for a source that is taken away.
 		for (uint32_t i = 0; i < before.sources; i++) {
 			if (!has_source(settings, maps_.source_addresses.get(before.first_source + i)))
