@@ -80,12 +80,16 @@ static __always_inline int datapath_translate_splice(hook_context *context, cons
 }
 
 /* What was found in the segment is put into it. HAND_OVER: nothing was. */
-static __always_inline int datapath_insert(hook_context *context, struct packet *packet, __u32 mtu)
+static __always_inline int datapath_insert(hook_context *context, struct packet *packet,
+					   const struct hf_connection *connection, __u32 mtu)
 {
 	const struct task *task = task_get();
 
 	if (!task || !task->edits.count)
 		return HAND_OVER;
+	/* A longer network header needs room in front, too. */
+	if (family_changes(connection) && packet->ipv4 && task->edits.list[0].put > INSERT_BEFORE_GROWTH)
+		return HOOK_PASS;
 	reason_count(HF_REASON_cookie_written);
 	return insert_in_place(context, packet, &task->edits, task->sequence, mtu);
 }
@@ -136,7 +140,7 @@ static __always_inline int datapath_forward(hook_context *context, struct packet
 			return reject_expired(context, packet);
 
 		if (HOOK_HAS_LOWER_HOOK && read && reply) {
-			verdict = datapath_insert(context, packet, mtu);
+			verdict = datapath_insert(context, packet, connection, mtu);
 			if (verdict == CONTINUE)
 				known = TRANSLATE_EDITED;
 			else if (verdict != HAND_OVER)

@@ -103,6 +103,14 @@ static __noinline bool icmp_read(const struct packet *packet, struct message *me
 			return false;
 		quote->protocol = ipv6->nexthdr;
 		quote->at = ICMP_HEADER + sizeof(*ipv6);
+		if (quote->protocol == IPPROTO_FRAGMENT) {
+			/* As with IPv4. */
+			if (*icmp_word(message, quote->at + 2) & bpf_htons(0xfff8))
+				return false;
+			quote->fragment = true;
+			quote->protocol = network[sizeof(*ipv6)];
+			quote->at += FAMILY_FRAGMENT_HEADER;
+		}
 	}
 	if ((quote->protocol != IPPROTO_TCP && quote->protocol != IPPROTO_UDP) || quote->at + 8 > quote->length)
 		return false;
@@ -315,7 +323,6 @@ static __noinline int icmp_pass_on(hook_context *context, struct task *task, str
 	}
 	if (!nat_has_hops(context, packet))
 		return drop(HF_REASON_hop_limit);
-	reason_count(HF_REASON_icmp_translated);
 	__builtin_memcpy(from, task->reply.source, 16);
 	if (connection->forwarding == HF_FORWARDING_DIRECT)
 		verdict = icmp_write_addresses(context, packet, from, task->reply.destination);
@@ -325,6 +332,7 @@ static __noinline int icmp_pass_on(hook_context *context, struct task *task, str
 		verdict = icmp_translate(context, task, message, quote, from);
 	if (verdict != CONTINUE)
 		return verdict;
+	reason_count(HF_REASON_icmp_translated);
 	verdict = way_write_link(context, packet, hop);
 	if (verdict != CONTINUE)
 		return verdict;
@@ -335,6 +343,16 @@ static __always_inline bool icmp_is_error(bool ipv4, __u8 type)
 {
 	/* Unreachable, time exceeded, parameter problem; of IPv6, packet too big, too. */
 	return ipv4 ? type == 3 || type == 11 || type == 12 : type >= 1 && type <= 4;
+}
+
+/* nat46, nat64: an error's checksum is made anew, so what arrives has to be right. */
+static __always_inline bool icmp_is_corrupt(hook_context *context, const struct task *task)
+{
+	const struct packet *packet = &task->packet;
+	__u32 length = packet->network_length - (packet->transport - packet->network);
+
+	return family_changes(&task->connection) &&
+	       family_sum(context, packet, &task->reply, length, packet->ipv4 ? 0 : IPPROTO_ICMPV6) != 0xffff;
 }
 
 /* The program's beginning. */
@@ -368,5 +386,7 @@ static __always_inline int icmp(hook_context *context, struct task *task)
 	if (connection_has_other_end(&task->connection) &&
 	    !other_end_get(&packet->flow, &task->connection, &task->own_end))
 		return HOOK_PASS;
+	if (icmp_is_corrupt(context, task))
+		return drop(HF_REASON_malformed);
 	return icmp_pass_on(context, task, message, &quote);
 }

@@ -11,6 +11,7 @@
 #define ICMP_MADE 256
 /* Of the quoted transport header and what follows it. */
 #define ICMP_QUOTED_TRANSPORT 96
+#define ICMP_MADE_MOST (ICMP_HEADER + sizeof(struct ipv6hdr) + ICMP_QUOTED_TRANSPORT)
 #define ICMP_NO_EQUIVALENT 0xffff
 
 /* What an error quotes, in the message. */
@@ -19,6 +20,7 @@ struct icmp_quote {
 	__u32 length; /* of what is here, from the ICMP header on */
 	__u8 protocol;
 	bool ipv4;
+	bool fragment; /* IPv6: the first one, with a header of its own in front of `at` */
 };
 
 /* Where a field of IPv4's header is in IPv6's, by its first byte, and the other way round. 0xff: nowhere. */
@@ -78,10 +80,17 @@ static __always_inline __u32 icmp_to_ipv6(__u8 type, __u8 code, __u32 *word)
 	case 13:
 	case 15:
 		return 0x0101;
-	case 14: /* about precedence */
-		return ICMP_NO_EQUIVALENT;
-	default:
+	case 0:
+	case 1:
+	case 5:
+	case 6:
+	case 7:
+	case 8:
+	case 11:
+	case 12:
 		return 0x0100;
+	default: /* about precedence, or unknown */
+		return ICMP_NO_EQUIVALENT;
 	}
 }
 
@@ -98,6 +107,8 @@ static __always_inline __u32 icmp_to_ipv4(__u8 type, __u8 code, __u32 *word)
 			return 0x030a;
 		return code > 4 ? ICMP_NO_EQUIVALENT : 0x0301;
 	case 2:
+		if (value < 1280)
+			value = 1280;
 		value -= sizeof(struct ipv6hdr) - sizeof(struct iphdr);
 		*word = value < 0xffff ? value : 0xffff;
 		return 0x0304;
@@ -126,11 +137,12 @@ static __always_inline __u32 icmp_make_quoted_header(struct message *message, co
 		return sizeof(*ipv6);
 	}
 	*(__be16 *)ipv4 = bpf_htons(0x4500 | (bpf_ntohl(*(__be32 *)ipv6) >> 20 & 0xff));
-	ipv4->tot_len = bpf_htons(bpf_ntohs(ipv6->payload_len) + sizeof(*ipv4));
-	ipv4->id = 0;
-	ipv4->frag_off = bpf_htons(0x4000);
+	ipv4->tot_len =
+		bpf_htons(bpf_ntohs(ipv6->payload_len) + ICMP_HEADER + sizeof(*ipv6) - quote->at + sizeof(*ipv4));
+	ipv4->id = quote->fragment ? *(__be16 *)(message->bytes + ICMP_HEADER + sizeof(*ipv6) + 6) : 0;
+	ipv4->frag_off = quote->fragment ? bpf_htons(FRAGMENT_MORE) : bpf_htons(0x4000);
 	ipv4->ttl = ipv6->hop_limit;
-	ipv4->protocol = ipv6->nexthdr;
+	ipv4->protocol = quote->protocol;
 	ipv4->check = 0;
 	return sizeof(*ipv4);
 }
@@ -158,7 +170,7 @@ static __always_inline void icmp_make_quote(struct message *message, const struc
 
 /* The packet becomes the error between the ends of task->reply. Ports and checksum in the quote are right already. */
 static __always_inline int icmp_change_family(hook_context *context, struct task *task, struct message *message,
-					 const struct icmp_quote *quote)
+					      const struct icmp_quote *quote)
 {
 	const __u8 *source = task->reply.source, *destination = task->reply.destination;
 	struct packet *packet = &task->packet;
@@ -174,7 +186,7 @@ static __always_inline int icmp_change_family(hook_context *context, struct task
 	type = packet->ipv4 ? icmp_to_ipv6(bytes[0], bytes[1], &word) : icmp_to_ipv4(bytes[0], bytes[1], &word);
 	if (type == ICMP_NO_EQUIVALENT)
 		return drop(HF_REASON_icmp_untranslated);
-	__builtin_memset(made, 0, ICMP_HEADER);
+	__builtin_memset(made, 0, ICMP_MADE_MOST);
 	*(__be16 *)made = bpf_htons(type);
 	made[1] = bpf_htonl(word);
 	size = quote->length - quote->at;
@@ -183,7 +195,7 @@ static __always_inline int icmp_change_family(hook_context *context, struct task
 	size += ICMP_HEADER + icmp_make_quoted_header(message, quote);
 	/* The quoted packet goes the other way. */
 	icmp_make_quote(message, quote, destination, source);
-	sum = bpf_csum_diff(NULL, 0, made, ICMP_HEADER + sizeof(struct ipv6hdr) + ICMP_QUOTED_TRANSPORT, 0);
+	sum = bpf_csum_diff(NULL, 0, made, ICMP_MADE_MOST, 0);
 	sum = csum_fold(sum);
 	if (packet->ipv4) {
 		sum = csum_words(sum, source, 16);

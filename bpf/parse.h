@@ -224,6 +224,10 @@ static __always_inline __u8 parse_ipv6(hook_context *context, struct packet *pac
 			packet->fragment = field >> 3 | (field & 1 ? FRAGMENT_MORE : 0);
 			if (packet_is_later_fragment(packet)) {
 				packet->transport = offset + 8;
+				if (packet->transport > packet->network + packet->network_length) {
+					*verdict = parse_refuse(packet, HF_REASON_malformed);
+					return 0;
+				}
 				/* What the first one has behind this header; nobody's if that can be neither TCP nor UDP. */
 				protocol = extension->next;
 				return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_DSTOPTS

@@ -2,6 +2,7 @@
 /* The way out: where no next hop is known, and the link header. */
 #pragma once
 
+#include "forward/family.h"
 #include "nexthop.h"
 #include "reject.h"
 
@@ -16,7 +17,7 @@ static __always_inline int way_find(hook_context *context, const struct packet *
 	int reason = next_hop_ask(context, packet, connection, answer);
 
 	if (reason == HF_REASON_too_big)
-		return reject_too_big(context, packet, answer->hop.mtu);
+		return reject_too_big(context, packet, family_mtu(packet, connection, answer->hop.mtu));
 	if (reason)
 		return drop(reason);
 	connection->next_hop = answer->index;

@@ -15,6 +15,8 @@
 #define FAMILY_MAY_FRAGMENT 1260
 /* A piece of what is summed: more is too much for the helper. A power of two. */
 #define FAMILY_SUM_BYTES 512
+/* Where it lies in the message, behind what ICMP has there. */
+#define FAMILY_SUM_AT 1024
 
 static __always_inline bool family_changes(const struct hf_connection *connection)
 {
@@ -64,7 +66,9 @@ static __always_inline __u32 family_make_ipv6(hook_context *context, const struc
 		task->header.fragment.reserved = 0;
 		task->header.fragment.offset =
 			bpf_htons(packet->fragment << 3 | (packet->fragment & FRAGMENT_MORE ? 1 : 0));
-		task->header.fragment.id = bpf_htonl(bpf_ntohs(old->id));
+		/* One source of ours has many clients, whose numbers may be the same (RFC 6864, 5.3.1). */
+		task->header.fragment.id =
+			bpf_htonl((bpf_ntohl(old->saddr) * 0x9e3779b1U & 0xffff0000) | bpf_ntohs(old->id));
 		made->nexthdr = IPPROTO_FRAGMENT;
 		payload += FAMILY_FRAGMENT_HEADER;
 		size += FAMILY_FRAGMENT_HEADER;
@@ -118,6 +122,9 @@ static __always_inline int family_write_network(hook_context *context, struct pa
 
 	if (!task)
 		return drop(HF_REASON_state_missing);
+	/* What its first one loses, all of them would have to. */
+	if (packet_is_later_fragment(packet) && packet->flow.protocol == IPPROTO_DSTOPTS)
+		return drop(HF_REASON_fragment_untranslated);
 	size = ipv4 ? family_make_ipv4(context, packet, task, source, destination)
 		    : family_make_ipv6(context, packet, task, source, destination);
 	if (!size)
@@ -140,18 +147,43 @@ struct family_sum {
 static long family_sum_piece(__u32 index, struct family_sum *sum)
 {
 	__u32 size = sum->left < FAMILY_SUM_BYTES ? sum->left : FAMILY_SUM_BYTES;
+	__u8 *bytes = sum->message->bytes + FAMILY_SUM_AT;
 
 	if (!size)
 		return 1;
 	if (size < FAMILY_SUM_BYTES)
-		__builtin_memset(sum->message->bytes, 0, FAMILY_SUM_BYTES);
-	if (packet_load(sum->context, sum->at, sum->message->bytes, below(size - 1, FAMILY_SUM_BYTES) + 1))
+		__builtin_memset(bytes, 0, FAMILY_SUM_BYTES);
+	if (packet_load(sum->context, sum->at, bytes, below(size - 1, FAMILY_SUM_BYTES) + 1))
 		return 1;
-	sum->sum = csum_fold(sum->sum +
-			     csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)sum->message->bytes, FAMILY_SUM_BYTES, 0)));
+	sum->sum = csum_fold(sum->sum + csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)bytes, FAMILY_SUM_BYTES, 0)));
 	sum->at += size;
 	sum->left -= size;
 	return 0;
+}
+
+/*
+ * The sum of `length` bytes behind the network header, and of a pseudo header with the
+ * addresses of the flow; without one, `protocol` is 0. Negative: they are not all
+ * here. Global: verified once.
+ */
+__noinline int family_sum(hook_context *context, const struct packet *packet, const struct hf_flow_key *flow,
+			  __u32 length, __u8 protocol)
+{
+	struct family_sum sum = {.context = context, .message = message_get(), .left = length};
+
+	if (!packet || !flow || !sum.message)
+		return -1;
+	sum.at = packet->transport;
+	bpf_loop(0x10000 / FAMILY_SUM_BYTES, family_sum_piece, &sum, 0);
+	if (sum.left)
+		return -1;
+	if (protocol) {
+		/* An IPv4 address' prefix is 0xffff, which is nothing to this sum. */
+		sum.sum = csum_words(sum.sum, flow->source, 16);
+		sum.sum = csum_words(sum.sum, flow->destination, 16);
+		sum.sum += bpf_htons(protocol) + bpf_htons(length);
+	}
+	return csum_fold(sum.sum);
 }
 
 /*
@@ -160,11 +192,11 @@ static long family_sum_piece(__u32 index, struct family_sum *sum)
  */
 __noinline int family_sum_datagram(hook_context *context, const struct packet *packet)
 {
-	struct family_sum sum = {.context = context, .message = message_get()};
 	const struct udphdr *udp;
 	__be16 check;
+	int sum;
 
-	if (!packet || !sum.message)
+	if (!packet)
 		return drop(HF_REASON_state_missing);
 	udp = packet_data(context) + (packet->transport & TRANSPORT_OFFSET_MASK);
 	if ((void *)(udp + 1) > packet_end(context))
@@ -173,16 +205,11 @@ __noinline int family_sum_datagram(hook_context *context, const struct packet *p
 		return CONTINUE;
 	if (packet->fragment)
 		return drop(HF_REASON_checksum_missing);
-	sum.at = packet->transport;
-	sum.left = packet->payload_length + sizeof(*udp);
-	sum.sum = bpf_htons(IPPROTO_UDP) + udp->len;
-	bpf_loop(0x10000 / FAMILY_SUM_BYTES, family_sum_piece, &sum, 0);
-	if (sum.left)
+	sum = family_sum(context, packet, &packet->flow, packet->payload_length + sizeof(*udp), IPPROTO_UDP);
+	if (sum < 0)
 		return drop(HF_REASON_malformed);
-	/* An IPv4 address' prefix is 0xffff, which is nothing to this sum. */
-	sum.sum = csum_words(sum.sum, packet->flow.source, 16);
-	sum.sum = csum_words(sum.sum, packet->flow.destination, 16);
-	check = ~csum_fold(sum.sum) ?: 0xffff;
+	check = ~sum & 0xffff;
+	check = check ?: 0xffff;
 	if (packet_store(context, packet->transport + offsetof(struct udphdr, check), &check, sizeof(check)))
 		return drop(HF_REASON_malformed);
 	return CONTINUE;

@@ -23,20 +23,23 @@ static __noinline int bind_send(hook_context *context, struct packet *packet, st
 	__u32 index = connection->next_hop;
 	const struct hf_next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
 	struct next_hop_answer answer;
+	bool neighbour = false;
 	int verdict;
 
 	if (!hop || !hop->interface) {
-		verdict = way_find(context, packet, connection, &answer);
-		if (verdict != CONTINUE)
-			return verdict;
+		/* It is a segment of ours: nobody is to be told of it. */
+		verdict = next_hop_ask(context, packet, connection, &answer);
+		if (verdict)
+			return drop(verdict);
+		connection->next_hop = answer.index;
+		connection->route_generation = routes_generation();
 		hop = answer.index ? bpf_map_lookup_elem(&next_hops, &answer.index) : NULL;
 		if (!hop) {
 			hop = &answer.hop;
-			if (!answer.resolved && clone)
+			neighbour = !answer.resolved;
+			if (neighbour && clone)
 				return drop(HF_REASON_neighbour_unknown);
-			reason_count(answer.resolved ? HF_REASON_next_hop_fib : HF_REASON_next_hop_neighbour);
-			if (!answer.resolved)
-				return packet_out_neighbour(context, hop->interface);
+			reason_count(neighbour ? HF_REASON_next_hop_neighbour : HF_REASON_next_hop_fib);
 		}
 	}
 	verdict = way_write_link(context, packet, hop);
@@ -46,6 +49,8 @@ static __noinline int bind_send(hook_context *context, struct packet *packet, st
 	packet->network -= 4 * packet->tags;
 	packet->transport -= 4 * packet->tags;
 	packet->tags = 0;
+	if (neighbour)
+		return packet_out_neighbour(context, hop->interface);
 	if (!clone)
 		return packet_out(context, hop->interface);
 	packet_out_clone(context, hop->interface);

@@ -15,6 +15,8 @@
 /* Of the segment's payload; a status line's end is not further away. Powers of two. */
 #define INSERT_FURTHEST 256
 #define INSERT_FRONT 512
+/* A text that leaves enough of the headroom for 20 bytes more. */
+#define INSERT_BEFORE_GROWTH 128
 
 /* Headers and payload in front of the text, then the text, lie in the message. The new checksum. */
 static __always_inline __u16 insert_checksum(struct message *message, const struct packet *packet,

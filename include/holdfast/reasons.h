@@ -33,6 +33,7 @@
 	REASON(state_missing, drop, "a map of the data path had no entry where there always is one")                   \
 	REASON(packet_resize, drop, "the kernel could not make room for, or remove, a VLAN tag or a network header")   \
 	REASON(checksum_missing, drop, "nat46: a fragment of a UDP datagram without a checksum, which IPv6 demands")   \
+	REASON(fragment_untranslated, drop, "nat64: a fragment with options behind its fragment header")               \
 	REASON(icmp_untranslated, drop, "nat46, nat64: an ICMP error that the other family has not")                   \
 	REASON(rejected_reset, drop, "a RST that belongs to no connection")                                            \
 	REASON(not_yet_open, drop, "data or a wrong acknowledgement before the handshake was complete")                \

@@ -230,19 +230,25 @@ TEST_P(Family, FragmentsStayFragments)
 		return built;
 	};
 
+	// The upper half, where there is one, tells those apart who share the source.
+	auto identified = [&](uint32_t id, uint32_t sender) {
+		return ipv4() ? (sender * 0x9e3779b1U & 0xffff0000U) | id : id;
+	};
 	for (const bool first : {true, false}) {
 		const Outcome asked = bed.run(hook(), part(client(), 5000, vip(), 53, 64, first, 0xabcd));
+		const uint32_t id = identified(0xabcd, 0xc6336401); // 198.51.100.1
 
 		ASSERT_TRUE(sent(hook(), asked));
-		EXPECT_EQ(asked.packet, expected_link(part(source(), 5000, member(1), 8080, 63, first, 0xabcd)));
+		EXPECT_EQ(asked.packet, expected_link(part(source(), 5000, member(1), 8080, 63, first, id)));
 	}
 	for (const bool first : {true, false}) {
 		// Only the lower half of an IPv6 identification fits.
 		const uint32_t id = ipv4() ? 0x7777beef : 0xbeef;
+		const uint32_t becomes = ipv4() ? 0xbeef : (0x0a00020bU * 0x9e3779b1U & 0xffff0000U) | 0xbeef;
 		const Outcome answered = bed.run(hook(), part(member(1), 8080, source(), 5000, 64, first, id));
 
 		ASSERT_TRUE(sent(hook(), answered));
-		EXPECT_EQ(answered.packet, expected_link(part(vip(), 53, client(), 5000, 63, first, 0xbeef)));
+		EXPECT_EQ(answered.packet, expected_link(part(vip(), 53, client(), 5000, 63, first, becomes)));
 	}
 }
 
@@ -323,6 +329,10 @@ TEST_P(Family, ErrorsReachTheOtherFamily)
 	uint64_t translated = 0;
 
 	open_connection(bed, 40000);
+	// What lies in a CPU's memory from before is in no error.
+	EXPECT_TRUE(sent(hook(), run(bed, network(client(), vip(), {}, 6) / Tcp{.source = 40000, .destination = 80} /
+						  Payload(1500))));
+	EXPECT_EQ(bed.reason(HF_REASON_too_big), 1U);
 	for (const Case &one : cases) {
 		// From a router, or the host itself, about what a member, or a client, has sent.
 		for (const bool to_member : {true, false}) {
@@ -358,6 +368,35 @@ TEST_P(Family, ErrorsReachTheOtherFamily)
 	EXPECT_TRUE(
 		dropped(hook(), run(bed, ip(router(), vip()) / nothing / quote(segment(vip(), 80, client(), 40000)))));
 	EXPECT_EQ(bed.reason(HF_REASON_icmp_untranslated), 1U);
+}
+
+// A router quotes a first fragment; and somebody lies.
+TEST_P(Family, ErrorsAboutFragments)
+{
+	Testbed bed(with("port: 53, protocol: udp"));
+	auto datagram = [&](const std::string &from, uint16_t from_port, const std::string &to, uint16_t to_port,
+			    bool whole) {
+		Bytes built = network(from, to, {.hops = 60, .more = true, .id = 0xbeef, .whole = whole}, 17) /
+			      Udp{.source = from_port, .destination = to_port} / Payload(48);
+
+		if (!whole && from.find(':') != std::string::npos)
+			built[54] = 17;
+		return built;
+	};
+	const Icmp was = ipv4() ? Icmp{2, 0, 1400} : Icmp{3, 4, 1400},
+		   becomes = ipv4() ? Icmp{3, 4, 1380} : Icmp{2, 0, 1420};
+
+	ASSERT_EQ(addressee(run(bed, ip(client(), vip()) / Udp{.source = 5000, .destination = 53} / Payload(48))), 1);
+	// An IPv4 quote stays what it was: the fragment's header is IPv6's own matter.
+	const Bytes wanted = network(vip(), client(), {.hops = 63}, ipv4() ? 1 : 58) / becomes /
+			     quote(datagram(client(), 5000, vip(), 53, !ipv4()));
+	Bytes error = ip(inner_router(), source()) / was / quote(datagram(source(), 5000, member(1), 8080, false));
+	const Outcome outcome = run(bed, error);
+	ASSERT_TRUE(sent(hook(), outcome));
+	EXPECT_EQ(outcome.packet, expected_link(wanted)) << describe(outcome.packet) << describe(wanted);
+	error.back() ^= 1;
+	EXPECT_TRUE(dropped(hook(), bed.run(hook(), error))) << "its checksum would become right";
+	EXPECT_EQ(bed.reason(HF_REASON_malformed), 1U);
 }
 
 // The least that has to be quoted, of a datagram; tags end.
