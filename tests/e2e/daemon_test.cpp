@@ -634,6 +634,67 @@ TEST_F(Daemon, ARefusedApplyChangesNothing)
 	EXPECT_EQ(lab_.query("show members")["members"].size(), 6U);
 }
 
+// Only the programs that the configuration needs are loaded; those that a change needs come with it.
+TEST_F(Daemon, AChangeBringsTheProgramsThatItNeeds)
+{
+	// Programs in a hook's slots.
+	auto loaded = [&](const char *hook) {
+		const std::string shown =
+			lab_.run("balancer", fmt::format("sh -c 'for map in {}/stages/{}-*; do bpftool -j map dump "
+							 "pinned $map; done 2>/dev/null'",
+							 lab_.pins(), hook))
+				.output;
+		size_t count = 0;
+
+		for (size_t at = shown.find("\"value\":["); at != std::string::npos;
+		     at = shown.find("\"value\":[", at + 1))
+			count++;
+		return count;
+	};
+
+	for (const char *mode : {"tc", "auto"}) {
+		lab_.start_daemon(shop(by_address, 3, mode));
+		ASSERT_NE(lab_.ask_tcp(true, 1), "");
+		EXPECT_EQ(loaded("tc"), 1U) << "ICMP alone";
+		EXPECT_EQ(loaded("xdp"), std::string(mode) == "auto" ? 1U : 0U);
+		// From rules by addresses to one by cookies, and on a hook that was not there.
+		std::ofstream(lab_.directory() + "/next.yaml")
+			<< shop("  - {name: rule, type: cookie-hash, keyword: sid}\n");
+		ASSERT_EQ(lab_.holdfast("apply " + lab_.directory() + "/next.yaml").status, 0);
+		EXPECT_GT(loaded("tc"), 10U) << mode;
+		EXPECT_GT(loaded("xdp"), 5U) << mode;
+		for (int client = 1; client <= 3; client++)
+			EXPECT_NE(lab_.ask_tcp(true, client), "") << mode;
+		EXPECT_EQ(lab_.counter("stage_missing"), 0U);
+		for (const auto &interface : lab_.query("status")["interfaces"])
+			EXPECT_EQ(interface["mode"], "xdp") << mode;
+		lab_.stop_daemon(SIGTERM);
+		lab_.run("balancer", fmt::format("{} --detach --pin-dir {}", program("holdfastd"), lab_.pins()));
+		shell("rm -rf " + lab_.directory() + "/state");
+	}
+}
+
+TEST_F(Daemon, DoctorNamesWhatIsWrongAndTheRemedy)
+{
+	lab_.start_daemon(shop(by_address, 3, "tc"));
+	ASSERT_NE(lab_.ask_tcp(true, 1), "");
+	Ran said = lab_.holdfast("doctor");
+	EXPECT_EQ(said.output.find("forwarding is off"), std::string::npos) << said.output;
+	EXPECT_EQ(said.output.find("is on this host"), std::string::npos) << said.output;
+	EXPECT_NE(said.output.find("note: what this host itself sends"), std::string::npos) << said.output;
+
+	lab_.run("balancer", "sysctl -qw net.ipv4.conf.servers.forwarding=0");
+	lab_.run("balancer", "ip addr add 10.0.2.12/32 dev servers");
+	said = lab_.holdfast("doctor");
+	EXPECT_EQ(said.status, 1);
+	EXPECT_NE(said.output.find("error: interface servers: ipv4 forwarding is off"), std::string::npos)
+		<< said.output;
+	EXPECT_NE(said.output.find("remedy: sysctl -w net.ipv4.conf.servers.forwarding=1"), std::string::npos);
+	EXPECT_NE(said.output.find("error: member web4/rs2 (10.0.2.12) is on this host"), std::string::npos)
+		<< said.output;
+	EXPECT_EQ(lab_.holdfast("--json doctor").status, 1);
+}
+
 // The rest of a network: tagged VLANs, where the kernel has them.
 TEST_F(Daemon, ServersBehindAVlan)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "cli/commands.h"
 
+#include <algorithm>
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <fmt/format.h>
@@ -79,6 +80,23 @@ int show(const Arguments &arguments, const std::string &target, const std::funct
 	else
 		fmt::print("{}", print(reply.body));
 	return done;
+}
+
+// Fails if anything is wrong.
+int examine(const Arguments &arguments)
+{
+	const Reply reply = call(arguments.socket, "GET", "/v1/doctor");
+
+	if (const int status = check_reply(reply))
+		return status;
+	const json &findings = reply.body["findings"];
+	if (arguments.as_json)
+		fmt::print("{}\n", reply.body.dump(1));
+	else
+		fmt::print("{}", print_findings(findings));
+	const bool wrong = std::any_of(findings.begin(), findings.end(),
+				       [](const json &finding) { return finding["kind"] == "error"; });
+	return wrong ? failed : done;
 }
 
 // Several values of one key stand in lines of their own.
@@ -320,6 +338,8 @@ private:
 		apply->add_flag("--dry-run", arguments_.dry_run, "say what would change, and change nothing");
 		add(&app_, "status", "daemon, interfaces, virtual servers, members",
 		    [this] { return show(arguments_, "/v1/status", print_status); });
+		add(&app_, "doctor", "what keeps the host from serving what is configured, and the remedies",
+		    [this] { return examine(arguments_); });
 	}
 
 	void add_show()

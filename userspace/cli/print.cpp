@@ -153,6 +153,24 @@ std::string print_counters(const json &list, bool all)
 	return any ? table.text() : "no packet was dropped or took a second-best way (--all lists the reasons)\n";
 }
 
+std::string print_findings(const json &list)
+{
+	std::string text;
+
+	for (const char *kind : {"error", "note"}) {
+		for (const json &finding : list) {
+			if (finding["kind"] != kind)
+				continue;
+			const std::string remedy = finding["remedy"];
+
+			text += fmt::format("{}: {}\n", kind, finding["what"].get<std::string>());
+			if (!remedy.empty())
+				text += fmt::format("       remedy: {}\n", remedy);
+		}
+	}
+	return text;
+}
+
 std::string print_sessions(const json &body)
 {
 	Table table({"KEY", "MEMBER", "AGE", "IDLE", "LEFT", "HITS", "VIRTUAL SERVER", "RULE"});

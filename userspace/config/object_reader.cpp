@@ -253,6 +253,24 @@ bool ObjectReader::is_mapping(const std::string &key)
 	return node && node->IsMap();
 }
 
+std::optional<Address> ObjectReader::address(const std::string &key)
+{
+	const auto given = text(key, true);
+
+	if (!given)
+		return std::nullopt;
+	auto found = Address::parse(*given);
+	if (!found) {
+		error(key, fmt::format("'{}' is not an IPv4 or IPv6 address", *given));
+		return std::nullopt;
+	}
+	if (!found->is_unicast() || found->is_loopback()) {
+		error(key, fmt::format("{} is not an address that a host on a network can have", *given));
+		return std::nullopt;
+	}
+	return found;
+}
+
 std::optional<bool> ObjectReader::boolean(const std::string &key)
 {
 	return word<bool>(key, {{"true", true}, {"false", false}});

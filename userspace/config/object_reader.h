@@ -15,6 +15,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "config/errors.h"
+#include "model/address.h"
 
 namespace holdfast
 {
@@ -46,6 +47,8 @@ public:
 	std::optional<std::string> text(const std::string &key, bool required = false);
 	std::optional<int64_t> integer(const std::string &key, int64_t least, int64_t most, bool required = false);
 	std::optional<bool> boolean(const std::string &key);
+	// One that a host on a network can have; required.
+	std::optional<Address> address(const std::string &key);
 
 	// A list of numbers; those that are none, or out of range, have had their error.
 	std::vector<int64_t> integers(const std::string &key, int64_t least, int64_t most);

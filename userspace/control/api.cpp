@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "control/api.h"
+#include "control/doctor.h"
 
 #include <charconv>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "control/doctor.h"
 #include "control/entries.h"
 #include "control/explain.h"
 #include "datapath/encode.h"
@@ -334,6 +336,28 @@ std::map<std::string, std::string> parse_query(const std::string &query)
 	return values;
 }
 
+namespace
+{
+
+json findings_json(Controller &controller)
+{
+	std::set<std::string> unresolved;
+	json list = json::array();
+
+	for (const uint32_t id : controller.mirror().unresolved())
+		unresolved.insert(controller.ids().members.name(id));
+	auto findings = examine_host(controller.configured());
+	const auto ways = examine_ways(controller.attachments(), unresolved);
+	findings.insert(findings.end(), ways.begin(), ways.end());
+	for (const Finding &finding : findings)
+		list.push_back({{"kind", finding.wrong ? "error" : "note"},
+				{"what", finding.what},
+				{"remedy", finding.remedy}});
+	return list;
+}
+
+} // namespace
+
 ApiAnswer Api::get(const ApiRequest &request)
 {
 	const std::map<std::string, std::function<json()>> simple = {
@@ -343,6 +367,7 @@ ApiAnswer Api::get(const ApiRequest &request)
 		{"/v1/members", [&] { return json{{"members", members_json(controller_)}}; }},
 		{"/v1/rules", [&] { return json{{"rules", rules_json(controller_)}}; }},
 		{"/v1/interfaces", [&] { return json{{"interfaces", interfaces_json(controller_)}}; }},
+		{"/v1/doctor", [&] { return json{{"findings", findings_json(controller_)}}; }},
 		{"/v1/counters", [&] { return json{{"counters", counters_json(controller_.maps())}}; }},
 	};
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <set>
 
+#include "control/doctor.h"
 #include "datapath/encode.h"
 #include "datapath/wake.h"
 #include "nexthop/own_addresses.h"
@@ -39,26 +40,11 @@ std::set<std::string> member_names(const Config &config)
 	return names;
 }
 
-// A packet for a member is forwarded: the kernel's FIB gives no answer where that is off.
-void warn_about_forwarding(const Config &config)
+void log_findings(const std::vector<Finding> &findings)
 {
-	bool ipv4 = false, ipv6 = false;
-
-	for (const VirtualServer &server : config.virtual_servers) {
-		(server.address.is_ipv4() ? ipv4 : ipv6) = true;
-		(has_ipv4_members(server) ? ipv4 : ipv6) = true;
-	}
-	for (const Interface &interface : config.interfaces) {
-		for (const auto &[family, used] : {std::pair("ipv4", ipv4), {"ipv6", ipv6}}) {
-			auto value =
-				read_file(fmt::format("/proc/sys/net/{}/conf/{}/forwarding", family, interface.name));
-
-			if (used && value && value->starts_with('0'))
-				log_error("interface {}: {} forwarding is off, so the kernel does not say where "
-					  "packets go; "
-					  "remedy: sysctl -w net.{}.conf.{}.forwarding=1",
-					  interface.name, family, family, interface.name);
-		}
+	for (const Finding &finding : findings) {
+		if (finding.wrong)
+			log_error("{}; remedy: {}", finding.what, finding.remedy);
 	}
 }
 
@@ -141,7 +127,7 @@ Result<void> Controller::start()
 	}
 	own_addresses();
 	refresh_next_hops();
-	warn_about_forwarding(config_);
+	log_findings(examine_host(config_));
 	if (file_differs())
 		log_warning("{} is not what is applied; `holdfast apply` or SIGHUP applies it", options_.config_path);
 	return {};
@@ -319,7 +305,7 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 		return refuse(written.error());
 	own_addresses();
 	refresh_next_hops();
-	warn_about_forwarding(config_);
+	log_findings(examine_host(config_));
 	report.writes = written->writes;
 	report.sessions_dropped = written->sessions_dropped;
 	report.connections_dropped = written->connections_dropped;
