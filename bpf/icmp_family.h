@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "forward/family.h"
+#include "forward/nat46.h"
 
 /* Where the error is made, in the message: behind what was read. */
 #define ICMP_MADE 256
@@ -182,7 +182,6 @@ static __always_inline int icmp_change_family(hook_context *context, struct task
 	if ((void *)(network + sizeof(struct iphdr)) > packet_end(context))
 		return drop(HF_REASON_malformed);
 	hops = network[packet->ipv4 ? offsetof(struct iphdr, ttl) : offsetof(struct ipv6hdr, hop_limit)] - 1;
-
 	type = packet->ipv4 ? icmp_to_ipv6(bytes[0], bytes[1], &word) : icmp_to_ipv4(bytes[0], bytes[1], &word);
 	if (type == ICMP_NO_EQUIVALENT)
 		return drop(HF_REASON_icmp_untranslated);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "clock.h"
+#include "family.h"
 #include "fragment.h"
 
 #ifndef AF_INET
@@ -79,11 +80,9 @@ __noinline int next_hop_ask(hook_context *context, const struct packet *packet, 
 		__builtin_memcpy(fib.ipv6_dst, destination, 16);
 	}
 	/* Where the packet is to be of another length, the kernel is told: it would look at that of now. */
-	if (connection->forwarding >= HF_FORWARDING_NAT46 && !packet_is_segmented_later(context))
-		fib.tot_len = packet->network_length - (packet->transport - packet->network) +
-			      (address_is_mapped(destination) ? 20
-			       : packet->fragment             ? 48
-							      : 40);
+	if (family_changes(connection) && !packet_is_segmented_later(context))
+		fib.tot_len =
+			packet->network_length - (packet->transport - packet->network) + family_new_length(packet);
 	result = bpf_fib_lookup(context, &fib, sizeof(fib), 0);
 	__builtin_memset(answer, 0, sizeof(*answer));
 	answer->hop.mtu = fib.mtu_result ?: ~0U;

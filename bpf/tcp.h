@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "parse.h"
+#include "family.h"
 
 #define TCP_PSH 0x08
 #define TCP_HEADER_LONGEST 60
@@ -258,12 +258,6 @@ static __always_inline void segment_add_offer(struct segment *segment, const str
 	}
 	if (offer->scale != TCP_NO_SCALE)
 		segment_add_word(segment, TCP_WORD(TCP_OPTION_NOP, TCP_OPTION_SCALE, 3, offer->scale));
-}
-
-/* Of a network header with nothing special. */
-static __always_inline __u32 family_header_length(bool ipv4)
-{
-	return ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 }
 
 static __always_inline __u32 segment_network_length(const struct packet *packet)

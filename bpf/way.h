@@ -2,7 +2,7 @@
 /* The way out: where no next hop is known, and the link header. */
 #pragma once
 
-#include "forward/family.h"
+#include "family.h"
 #include "nexthop.h"
 #include "reject.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Translation. dnat: the destination's address and port on the way to the member, the
- * source's on the way back. fullnat: both; nat46 and nat64 (family.h): likewise. direct:
+ * source's on the way back. fullnat: both; nat46 and nat64 (nat46.h): likewise. direct:
  * none. Checksums are updated, never made anew (RFC 1624), so that an error on the wire
  * stays visible to the end hosts.
  */
@@ -9,7 +9,7 @@
 
 #include "../fragment.h"
 #include "../reject.h"
-#include "family.h"
+#include "nat46.h"
 
 /* False: the packet has spent its last hop. */
 static __always_inline bool nat_network_ipv4(hook_context *context, const struct packet *packet,
@@ -169,6 +169,16 @@ static __always_inline int nat_transport(hook_context *context, const struct pac
 	return CONTINUE;
 }
 
+/* Both ports. `difference`: that of the other end's address. */
+static __always_inline int nat_transport_both_ends(hook_context *context, const struct packet *packet,
+						   const struct hf_connection *connection,
+						   const struct hf_other_end *end, bool reply, __u16 difference)
+{
+	int verdict = nat_transport(context, packet, connection, reply);
+
+	return verdict == CONTINUE ? nat_transport_other_end(context, packet, end, reply, difference) : verdict;
+}
+
 /* What the packet gets at the end that its connection's entry does not name. NULL: there is none. */
 static __always_inline const struct hf_other_end *nat_other_end(struct hf_flow_key *key, const struct packet *packet,
 								const struct hf_connection *connection)
@@ -202,10 +212,7 @@ __noinline int nat_translate_both_ends(hook_context *context, const struct packe
 		return drop(HF_REASON_malformed);
 	if (packet_is_later_fragment(packet))
 		return CONTINUE;
-	verdict = nat_transport(context, packet, connection, reply);
-	if (verdict != CONTINUE)
-		return verdict;
-	return nat_transport_other_end(context, packet, end, reply, difference);
+	return nat_transport_both_ends(context, packet, connection, end, reply, difference);
 }
 
 /* nat46, nat64. Global: verified once. */
@@ -234,10 +241,7 @@ __noinline int nat_translate_family(hook_context *context, struct packet *packet
 		}
 		difference =
 			csum_difference_address(reply ? packet->flow.destination : packet->flow.source, end->address);
-		verdict = nat_transport(context, packet, connection, reply);
-		if (verdict != CONTINUE)
-			return verdict;
-		verdict = nat_transport_other_end(context, packet, end, reply, difference);
+		verdict = nat_transport_both_ends(context, packet, connection, end, reply, difference);
 		if (verdict != CONTINUE)
 			return verdict;
 	}

@@ -7,45 +7,15 @@
  */
 #pragma once
 
+#include "../family.h"
 #include "../reject.h"
 
-/* IPv6's fragment header. */
-#define FAMILY_FRAGMENT_HEADER 8
 /* An IPv4 packet that is no longer may be fragmented on its way: its sender takes no smaller MTU (RFC 7915, 5.1). */
 #define FAMILY_MAY_FRAGMENT 1260
 /* A piece of what is summed: more is too much for the helper. A power of two. */
 #define FAMILY_SUM_BYTES 512
 /* Where it lies in the message, behind what ICMP has there. */
 #define FAMILY_SUM_AT 1024
-
-static __always_inline bool family_changes(const struct hf_connection *connection)
-{
-	return connection->forwarding >= HF_FORWARDING_NAT46;
-}
-
-/* Bytes of the network header that a packet will have when its family has changed. */
-static __always_inline __u32 family_new_length(const struct packet *packet)
-{
-	return family_header_length(!packet->ipv4) + (packet->ipv4 && packet->fragment ? FAMILY_FRAGMENT_HEADER : 0);
-}
-
-/* What its way takes, where the packet is counted as it came. */
-static __always_inline __u32 family_mtu(const struct packet *packet, const struct hf_connection *connection, __u32 mtu)
-{
-	if (likely(!family_changes(connection)) || mtu > 0xffff)
-		return mtu;
-	return mtu + (packet->transport - packet->network) - family_new_length(packet);
-}
-
-/* The frame has a network header of `header` bytes now, of this family, and no tags. */
-static __always_inline void family_note(struct packet *packet, bool ipv4, __u32 header)
-{
-	packet->network_length += header - (packet->transport - packet->network);
-	packet->ipv4 = ipv4;
-	packet->tags = 0;
-	packet->network = sizeof(struct ethhdr);
-	packet->transport = sizeof(struct ethhdr) + header;
-}
 
 /* 0: there is no such header. */
 static __always_inline __u32 family_make_ipv6(hook_context *context, const struct packet *packet, struct task *task,
