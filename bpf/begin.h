@@ -115,8 +115,10 @@ static __noinline int connection_place(const struct packet *packet, struct decis
 	/* It was there before: no limit of new ones is its. */
 	decision->beyond |= midstream;
 	*refused = HF_REASON_no_usable_member;
-	if (!decision->member)
+	if (!decision->member) {
+		event_of_refusal(&packet->flow, decision->virtual_server);
 		return CONTINUE;
+	}
 	if (midstream)
 		reason_count(HF_REASON_connection_rebuilt);
 	*refused = HF_REASON_COUNT;

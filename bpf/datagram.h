@@ -318,8 +318,10 @@ static __always_inline int datagram_decide(hook_context *context, struct task *t
 		return drop(HF_REASON_state_missing);
 	message_count_outcome(task->outcome);
 	member = member_get(datagram_choose(task, message, &decision, now));
-	if (!decision.member || !member)
+	if (!decision.member || !member) {
+		event_of_refusal(&task->packet.flow, task->virtual_server);
 		return reject(context, &task->packet, HF_REASON_no_usable_member);
+	}
 	connection_make(connection, &task->packet, &decision, member, now);
 	connection->flags = HF_CONNECTION_PER_DATAGRAM;
 	if (!datagram_is_bound(task, connection, now)) {

@@ -27,6 +27,8 @@ __noinline __u32 select_by_method(const struct hf_virtual_server *settings, cons
 		return select_by_connections(pool);
 	case HF_METHOD_RANDOM:
 		return select_at_random(pool);
+	case HF_METHOD_FASTEST_RESPONSE:
+		return select_by_response(pool);
 	default:
 		return select_by_turn(pool);
 	}

@@ -148,6 +148,8 @@ static long sweep_session(void *map, const struct hf_session_key *key, struct hf
 
 	/* Claim it first: a session that is revived at this moment is left alone. */
 	if (dead && __sync_val_compare_and_swap(&session->last_seen, seen, HF_SESSION_DEAD) == seen) {
+		if (walk->filter == HF_SWEEP_EXPIRED)
+			event_of_session(HF_EVENT_SESSION_EXPIRED, key, session->member, 0, 0);
 		bpf_map_delete_elem(map, key);
 		walk->deleted++;
 	} else {

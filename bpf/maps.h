@@ -289,6 +289,13 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
+	__type(value, __u64); /* by virtual server: likewise, the sessions that were recorded */
+	__uint(max_entries, 16384);
+} session_rates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
 	__type(value, __u32); /* next turn of the pool's rotation */
 	__uint(max_entries, HF_POOLS);
 } pool_turns SEC(".maps");
@@ -300,6 +307,19 @@ struct {
 	__type(value, struct hf_routes);
 	__uint(max_entries, 1);
 } routes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF); /* of struct hf_event */
+	__uint(max_entries, HF_EVENT_BYTES);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u32); /* not 0: somebody listens */
+	__uint(max_entries, 1);
+} events_wanted SEC(".maps");
 
 /* Counters: per CPU. */
 

@@ -72,7 +72,7 @@ __noinline int member_takes_new(__u32 id, __u32 pool)
 /* Is it down in a pool that then has its connections reset? */
 static __always_inline bool member_resets(const struct hf_member *member)
 {
-	return member->state == HF_MEMBER_DISABLED && member->flags & HF_MEMBER_RESETS;
+	return member->state >= HF_MEMBER_DISABLED && member->flags & HF_MEMBER_RESETS;
 }
 
 /* May it go on serving a client whose session names it? */
@@ -98,19 +98,14 @@ static __always_inline bool member_take_place(const struct hf_member *member, __
 	return false;
 }
 
-#define MEMBER_RATE_ATTEMPTS 8
+#define RATE_ATTEMPTS 8
 
-/* One of this second's connections. False: all are taken, and `beyond` the limit it may not go. Global: verified once. */
-__noinline int member_take_turn(__u32 id, bool beyond)
+/* One of `rate` in this second. False: all are taken, and `beyond` the limit it may not go. */
+static __always_inline bool rate_take(__u64 *begun, __u32 rate, __u32 now, bool beyond)
 {
-	const struct hf_member *member = member_get(id);
-	__u64 *begun = bpf_map_lookup_elem(&member_rates, &id), seen, next;
-	__u32 now = clock_now(), rate;
+	__u64 seen, next;
 
-	if (!member || !begun)
-		return false;
-	rate = member_rate(member, now);
-	for (int i = 0; rate && i < MEMBER_RATE_ATTEMPTS; i++) {
+	for (int i = 0; rate && i < RATE_ATTEMPTS; i++) {
 		seen = *(volatile __u64 *)begun;
 		next = (seen >> 32 == now ? seen : (__u64)now << 32) + 1;
 		if (!beyond && (__u32)next > rate)
@@ -119,6 +114,16 @@ __noinline int member_take_turn(__u32 id, bool beyond)
 			return true;
 	}
 	return !rate || beyond;
+}
+
+/* One of this second's connections. Global: verified once. */
+__noinline int member_take_turn(__u32 id, bool beyond)
+{
+	const struct hf_member *member = member_get(id);
+	__u64 *begun = bpf_map_lookup_elem(&member_rates, &id);
+	__u32 now = clock_now();
+
+	return member && begun && rate_take(begun, member_rate(member, now), now, beyond);
 }
 
 static __always_inline void member_give_place_back(__u32 id)

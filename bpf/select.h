@@ -29,13 +29,13 @@ static __always_inline __u32 selection_slot(struct hf_selection_table table, __u
  * it hundreds of thousands of instructions).
  */
 
-/* The first of a table that takes new clients, from a place in it on. */
-static __always_inline __u32 select_from(struct hf_selection_table table, __u32 place, __u32 pool_id)
+/* The first of a table that takes new clients, from a place in it on; so many are tried. */
+static __always_inline __u32 select_from(struct hf_selection_table table, __u32 place, __u32 pool_id, int attempts)
 {
 	if (!table.size)
 		return 0;
 	/* A member whose state has just changed is still in the table for a moment. */
-	for (int i = 0; i < HF_ROTATION_ATTEMPTS; i++) {
+	for (int i = 0; i < attempts; i++) {
 		__u32 member = selection_slot(table, (place + i) % table.size);
 
 		if (member_takes_new(member, pool_id))
@@ -47,7 +47,7 @@ static __always_inline __u32 select_from(struct hf_selection_table table, __u32 
 /* Where nobody else is usable. */
 static __always_inline __u32 select_backup(const struct hf_pool *pool, __u32 pool_id, __u32 place)
 {
-	__u32 member = select_from(selection_table(&pool->backups), place, pool_id);
+	__u32 member = select_from(selection_table(&pool->backups), place, pool_id, HF_ROTATION_ATTEMPTS);
 
 	if (member)
 		reason_count(HF_REASON_backup_chosen);
@@ -76,6 +76,19 @@ __noinline __u32 select_by_turn(__u32 pool_id)
 	return select_backup(pool, pool_id, __sync_fetch_and_add(turn, 1));
 }
 
+/* Those that are fastest have their turns; where nobody's latency is known, or none of these can be had, all have. */
+static __always_inline __u32 select_by_response(__u32 pool_id)
+{
+	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
+	__u32 *turn = bpf_map_lookup_elem(&pool_turns, &pool_id), member;
+
+	if (!pool || !turn)
+		return 0;
+	member = select_from(selection_table(&pool->fastest), __sync_fetch_and_add(turn, 1), pool_id,
+			     HF_FASTEST_ATTEMPTS);
+	return member ?: select_by_turn(pool_id);
+}
+
 __noinline __u32 select_at_random(__u32 pool_id)
 {
 	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
@@ -83,7 +96,7 @@ __noinline __u32 select_at_random(__u32 pool_id)
 
 	if (!pool)
 		return 0;
-	member = select_from(selection_table(&pool->rotation), place, pool_id);
+	member = select_from(selection_table(&pool->rotation), place, pool_id, HF_ROTATION_ATTEMPTS);
 	return member ?: select_backup(pool, pool_id, place);
 }
 
@@ -167,6 +180,6 @@ __noinline __u32 select_by_hash(__u32 pool_id, __u64 hash, bool old)
 		if (member_takes_new(member, pool_id))
 			return member;
 	}
-	member = select_from(selection_table(&pool->rotation), hash, pool_id);
+	member = select_from(selection_table(&pool->rotation), hash, pool_id, HF_ROTATION_ATTEMPTS);
 	return member ?: select_backup(pool, pool_id, hash);
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "clock.h"
+#include "events.h"
 #include "select.h"
 
 /*
@@ -84,6 +85,21 @@ static __always_inline __u32 session_find(const struct session_query *query)
 	return member;
 }
 
+/* May the virtual server record one more in this second? */
+static __always_inline bool session_has_room(__u32 virtual_server, __u32 now)
+{
+	const struct hf_virtual_server *settings = bpf_map_lookup_elem(&virtual_server_settings, &virtual_server);
+	__u64 *recorded;
+
+	if (likely(!settings || !settings->session_rate))
+		return true;
+	recorded = bpf_map_lookup_elem(&session_rates, &virtual_server);
+	if (!recorded || rate_take(recorded, settings->session_rate, now, false))
+		return true;
+	reason_count(HF_REASON_session_rate);
+	return false;
+}
+
 /*
  * The client has proved itself: its connection goes to `member`. Returns the
  * session's member: of parallel choices the first one's, unless this one is to
@@ -94,6 +110,7 @@ __noinline __u32 session_record(const struct session_query *query, __u32 virtual
 	struct hf_session_key key;
 	struct hf_session *session;
 	struct hf_session fresh = {.member = member, .hits = 1};
+	__u32 from;
 
 	if (!query)
 		return member;
@@ -105,8 +122,13 @@ __noinline __u32 session_record(const struct session_query *query, __u32 virtual
 		return session->member;
 	if (!member_honours_session(member, query->pool))
 		return member; /* taken out of service during the handshake */
+	from = session ? session->member : 0;
+	if (!session && !session_has_room(virtual_server, query->now))
+		return member;
 	if (!bpf_map_update_elem(&sessions, &key, &fresh, session ? BPF_ANY : BPF_NOEXIST)) {
 		session_count(virtual_server, member);
+		event_of_session(from && from != member ? HF_EVENT_SESSION_MOVED : HF_EVENT_SESSION_MADE, &key, member,
+				 from, virtual_server);
 	} else {
 		session = bpf_map_lookup_elem(&sessions, &key);
 		if (session && member_honours_session(session->member, query->pool))

@@ -475,6 +475,7 @@ static __always_inline int bind_first(hook_context *context, struct task *task, 
 
 	bind_choose(task, message, &decision, now);
 	if (!decision.member) {
+		event_of_refusal(&task->packet.flow, task->virtual_server);
 		reason_count(HF_REASON_no_usable_member);
 		return bind_refuse(context, task, splice);
 	}

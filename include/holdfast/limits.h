@@ -29,6 +29,8 @@ enum {
 	HF_HASH_ATTEMPTS = 32,
 	/* Members that a rotation passes over before it gives up. */
 	HF_ROTATION_ATTEMPTS = 256,
+	/* Likewise, fast ones before any is taken. */
+	HF_FASTEST_ATTEMPTS = 8,
 
 	/* Keys of one message: relation `or`. */
 	HF_KEYS = 4,
@@ -75,6 +77,9 @@ enum {
 	/* Its key changes after so many spans (a power of two). */
 	HF_COOKIE_KEY_SHIFT = 6,
 
+	/* Bytes of events that wait for the daemon. */
+	HF_EVENT_BYTES = 1048576,
+
 	/* Seconds. */
 	HF_FRAGMENT_TIMEOUT = 30,
 	HF_EMBRYONIC_TIMEOUT = 60,
@@ -98,6 +103,18 @@ enum {
 	HF_TCP_IDLE_TIMEOUT_DEFAULT = 3600,
 	HF_UDP_IDLE_TIMEOUT_DEFAULT = 60,
 	HF_IDLE_TIMEOUT_MAX = 604800,
+
+	/* Health checks: seconds, times, characters, bytes. */
+	HF_CHECK_INTERVAL_MAX = 3600,
+	HF_CHECK_TIMEOUT_MAX = 60,
+	HF_CHECK_THRESHOLD_MAX = 100,
+	HF_CHECK_TEXT_MAX = 1024,
+	HF_CHECK_BYTES_MAX = 1024,
+
+	HF_SESSION_RATE_MAX = 10000000,
+	HF_SNAPSHOT_INTERVAL_MIN = 10,
+	HF_SNAPSHOT_INTERVAL_DEFAULT = 60,
+	HF_SNAPSHOT_INTERVAL_MAX = 86400,
 
 	HF_SERVER_FIRST_WAIT_DEFAULT = 3,
 	HF_SERVER_FIRST_WAIT_MAX = 60,

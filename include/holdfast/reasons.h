@@ -76,6 +76,9 @@
 	REASON(session_expired, fallback, "the session was older than its timeout: decided anew")                      \
 	REASON(session_over_limit, fallback,                                                                           \
 	       "the session's member is full, and the rule overrides the session: another one was chosen")             \
+	REASON(session_rate, fallback,                                                                                 \
+	       "the virtual server had new_sessions_per_second already: the client was served, and not recorded")      \
+	REASON(event_lost, fallback, "nobody read events fast enough: one was not told")                               \
 	REASON(key_absent, fallback,                                                                                   \
 	       "a message without the rule's key: its connection or the balancing method decided")                     \
 	REASON(key_malformed, fallback, "likewise, because the message breaks its protocol's rules")                   \

@@ -15,6 +15,7 @@ enum hf_method {
 	HF_METHOD_SOURCE_HASH = 2,       /* Maglev over the source address */
 	HF_METHOD_LEAST_CONNECTIONS = 3, /* fewest connections for its weight */
 	HF_METHOD_RANDOM = 4,            /* weighted */
+	HF_METHOD_FASTEST_RESPONSE = 5,  /* by turns, of the members that health checks find fastest */
 };
 
 enum hf_rule_type {
@@ -74,6 +75,7 @@ enum hf_member_state {
 	HF_MEMBER_UP = 1,       /* everything */
 	HF_MEMBER_DRAINING = 2, /* connections and sessions, no new clients */
 	HF_MEMBER_DISABLED = 3, /* bound connections only; sessions move */
+	HF_MEMBER_DOWN = 4,     /* likewise, as its health checks say */
 };
 
 /*
@@ -124,9 +126,10 @@ struct hf_virtual_server {
 	__u16 lowest_port;
 	__u16 highest_port;
 	__u16 pad2;
+	__u32 session_rate; /* sessions that are recorded in a second; 0: any number */
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_virtual_server, 96);
+HF_SIZE(hf_virtual_server, 100);
 
 /* Of hf_virtual_server. */
 enum {
@@ -214,6 +217,7 @@ struct hf_pool {
 	struct hf_selection_table maglev;   /* all members of the configuration but backups, by weight */
 	struct hf_selection_table once;     /* members that take new clients, each once */
 	struct hf_selection_table backups;  /* likewise, of those that are only for when nobody else is usable */
+	struct hf_selection_table fastest;  /* of `rotation`, those that answer health checks fastest, each once */
 	/* What clients are offered in the members' name. */
 	__u16 mss;        /* learnt from the members' SYN-ACKs, the least; 0: nothing yet */
 	__u8 tcp_lacking; /* enum hf_tcp_option: at least one member lacks them, learnt or configured */
@@ -221,7 +225,7 @@ struct hf_pool {
 	__u32 pad;
 	char name[HF_NAME_LENGTH + 1];
 };
-HF_SIZE(hf_pool, 104);
+HF_SIZE(hf_pool, 112);
 
 enum hf_tcp_option { HF_TCP_SACK = 1, HF_TCP_TIMESTAMPS = 2, HF_TCP_WINDOW_SCALE = 4 };
 

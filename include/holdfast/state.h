@@ -163,6 +163,27 @@ struct hf_session {
 };
 HF_SIZE(hf_session, 16);
 
+enum hf_event_kind {
+	HF_EVENT_SESSION_MADE = 1,
+	HF_EVENT_SESSION_MOVED = 2,
+	HF_EVENT_SESSION_EXPIRED = 3,
+	HF_EVENT_REFUSED = 4, /* no usable member; the key is the client's address, the scope the virtual server */
+};
+
+/* events: a ring, filled while `events_wanted` (one entry) is not 0. */
+struct hf_event {
+	__u32 at;
+	__u8 kind;
+	__u8 session_kind; /* enum hf_session_kind */
+	__u16 pad;
+	__u32 scope;          /* as in hf_session_key */
+	__u32 virtual_server; /* 0: not known */
+	__u32 member;         /* 0: none */
+	__u32 from;           /* moved: the member before */
+	__u8 key[16];
+};
+HF_SIZE(hf_event, 40);
+
 /*
  * embryonic_keys: the keys of the first datagrams of an embryonic connection, by
  * its reply flow. They become sessions when the connection has proved itself.

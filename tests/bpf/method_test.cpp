@@ -172,6 +172,72 @@ TEST_P(Method, BackupsServeWhenNobodyElseCan)
 	}
 }
 
+TEST_P(Method, FastestResponseTakesTurnsAmongTheFastest)
+{
+	const std::string checks = "health_checks:\n  - {name: ping, type: icmp}\n";
+	Testbed bed(pool(", method: fastest-response", {}, "health_checks: [ping]") + checks);
+
+	EXPECT_EQ(share(bed, 30), (std::map<int, int>{{1, 10}, {2, 10}, {3, 10}})) << "nothing is known yet";
+	bed.set_health({{"web", {{}, {"rs2"}}}});
+	EXPECT_EQ(share(bed, 30), (std::map<int, int>{{2, 30}}));
+	bed.set_health({{"web", {{}, {"rs1", "rs2"}}}});
+	EXPECT_EQ(share(bed, 30), (std::map<int, int>{{1, 15}, {2, 15}}));
+	// Who is fast and takes nobody is passed over; where none of them can be had, everybody else is.
+	bed.override_member("web", "rs1", MemberStatus::draining);
+	EXPECT_EQ(share(bed, 30), (std::map<int, int>{{2, 30}}));
+	bed.set_health({{"web", {{"rs2"}, {"rs1", "rs2"}}}});
+	EXPECT_EQ(share(bed, 30), (std::map<int, int>{{3, 30}}));
+}
+
+// What health checks find is what an operator would say, only that the latter counts more.
+TEST_P(Method, WhoIsDownIsLikeDisabledUntilItComesBack)
+{
+	Testbed bed(pool(", persistence: by-address"));
+	const int first = connect(bed, client(), 40000);
+	const std::string name = fmt::format("rs{}", first);
+
+	bed.set_health({{"web", {{name}, {}}}});
+	EXPECT_EQ(bed.maps->members.get(bed.member_id("web", name)).state, HF_MEMBER_DOWN);
+	const int second = connect(bed, client(), 40001);
+	EXPECT_NE(second, 0);
+	EXPECT_NE(second, first);
+	EXPECT_EQ(share(bed, 30)[first], 0);
+	bed.set_health({});
+	EXPECT_EQ(connect(bed, client(), 40002), second) << "a session that has moved stays";
+	bed.override_member("web", fmt::format("rs{}", second), MemberStatus::disabled);
+	bed.set_health({{"web", {{fmt::format("rs{}", second)}, {}}}});
+	EXPECT_EQ(bed.maps->members.get(bed.member_id("web", fmt::format("rs{}", second))).state, HF_MEMBER_DISABLED);
+}
+
+// A flood of new clients is served, and pushes nobody out of the table.
+TEST_P(Method, SessionsOfASecondAreLimited)
+{
+	Testbed bed(pool(", persistence: by-address, new_sessions_per_second: 3"));
+	const int first = connect(bed, client(), 40000);
+	uint32_t begun = 0;
+	uint64_t recorded = 0;
+
+	// Another try, should a second end in the middle of it.
+	do {
+		const uint64_t before = bed.maps->virtual_server_counters.sum(bed.server_id("shop")).sessions;
+		begun = bed.maps->now();
+
+		for (int i = 0; i < 20; i++)
+			EXPECT_NE(connect(bed, client(10 + i), port_++), 0);
+		recorded = bed.maps->virtual_server_counters.sum(bed.server_id("shop")).sessions - before;
+		if (bed.maps->now() != begun)
+			bed.clear();
+	} while (bed.maps->now() != begun);
+	EXPECT_LE(recorded, 3U);
+	EXPECT_GE(bed.reason(HF_REASON_session_rate), 17U);
+	EXPECT_EQ(connect(bed, client(), 40001), first) << "who has a session keeps it";
+	while (bed.maps->now() == begun)
+		;
+	const uint64_t refused = bed.reason(HF_REASON_session_rate);
+	EXPECT_EQ(connect(bed, client(99), 40000), connect(bed, client(99), 40001)) << "the next second's";
+	EXPECT_EQ(bed.reason(HF_REASON_session_rate), refused);
+}
+
 TEST_P(Method, WhoComesBackIsSpared)
 {
 	Testbed bed(pool("", {{1, ", recover: 100, warm_up: 50, warm_rate: 2"}}));
@@ -199,11 +265,14 @@ TEST_P(Method, WhoComesBackIsSpared)
 
 TEST_P(Method, ConnectionsOfAMemberThatIsDownGoOnOrAreReset)
 {
-	for (const bool resets : {false, true}) {
+	for (const auto &[resets, checked] : {std::pair(false, false), {true, false}, {true, true}, {false, true}}) {
 		Testbed bed(pool("", {}, resets ? "on_down: reset" : ""));
 		const int number = connect(bed, client(), 40000), other = connect(bed, client(), 40001);
 
-		bed.override_member("web", fmt::format("rs{}", number), MemberStatus::disabled);
+		if (checked)
+			bed.set_health({{"web", {{fmt::format("rs{}", number)}, {}}}});
+		else
+			bed.override_member("web", fmt::format("rs{}", number), MemberStatus::disabled);
 		// It is noticed with the first packet of a second.
 		const uint32_t now = bed.maps->now();
 		while (bed.maps->now() == now)

@@ -174,22 +174,43 @@ void Testbed::apply(const std::string &yaml)
 {
 	config_ = parse(yaml);
 	overrides_.clear();
+	health_.clear();
 	write(config_);
 }
 
 void Testbed::override_member(const std::string &pool, const std::string &name, MemberStatus status)
 {
 	overrides_[member_key(pool, name)] = {true, status, 0};
-	const Config config = with_overrides(config_, overrides_);
-	const auto changed = std::find_if(config.pools.begin(), config.pools.end(),
-					  [&](const Pool &one) { return one.name == pool; });
+	write_pools({pool});
+}
 
-	// As the daemon does it: this pool alone. After that everything is as a whole image has it.
-	expect(reconcile_pool(*maps, expect(make_pool_image(config_, *changed, maps->tables(), ids))));
+void Testbed::set_health(const Health &health)
+{
+	std::set<std::string> pools;
+
+	for (const Health &one : {health_, health}) {
+		for (const auto &[pool, found] : one)
+			pools.insert(pool);
+	}
+	health_ = health;
+	write_pools(pools);
+}
+
+// As the daemon does it: these pools alone. After that everything is as a whole image has it.
+void Testbed::write_pools(const std::set<std::string> &names)
+{
+	const Config config = with_health(with_overrides(config_, overrides_), health_);
+	std::vector<Pool> changed;
+
+	for (const Pool &pool : config.pools) {
+		if (names.contains(pool.name))
+			changed.push_back(pool);
+	}
+	expect(reconcile_pool(*maps, expect(make_pool_image(config_, changed, maps->tables(), ids))));
 	auto image = expect(make_image(config, maps->tables(), ids));
 	std::copy(digest_key.begin(), digest_key.end(), image.digest_key);
 	if (expect(reconcile(*maps, image)).writes)
-		throw std::runtime_error("an override of a member changes more than its pool");
+		throw std::runtime_error("a change of members changes more than their pools");
 }
 
 void Testbed::write(const Config &config)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "datapath/programs.h"
@@ -47,6 +48,8 @@ public:
 	// Makes the maps hold another configuration; what is gone is swept.
 	void apply(const std::string &yaml);
 	void override_member(const std::string &pool, const std::string &name, MemberStatus status);
+	// What health checks would have found.
+	void set_health(const Health &health);
 
 	// Forgets all connections and sessions.
 	void clear();
@@ -65,10 +68,12 @@ public:
 
 private:
 	void write(const Config &config);
+	void write_pools(const std::set<std::string> &names);
 	void reset();
 
 	Config config_;
 	MemberOverrides overrides_;
+	Health health_;
 	ProgramOptions options_;
 };
 

@@ -344,6 +344,65 @@ TEST_P(BrokenConfig, SaysWhereAndWhat)
 	EXPECT_EQ(errors.front().text("f"), GetParam().message);
 }
 
+const std::string good_checks = R"(version: 1
+health_checks:
+  - {name: web, type: http, port: 8080, path: /health, host: www.example.com, method: GET, expect_status: "200-299,304",
+     interval: 7, timeout: 4, healthy_threshold: 2, unhealthy_threshold: 5}
+  - {name: tls, type: https, verify: true, ca_file: /etc/ca.pem, sni: www.example.com}
+  - {name: any, type: https, verify: false}
+  - {name: port, type: tcp}
+  - {name: dns, type: udp, port: 53, send_hex: 0001, expect_hex: aa}
+  - {name: ping, type: icmp}
+  - {name: blind, type: udp, port: 53}
+state: {directory: /var/lib/holdfast, snapshot: true, snapshot_interval: 30}
+metrics: {listen: "[::1]:9420"}
+pools:
+  - name: web
+    health_checks: [web, ping]
+    health_relation: or
+    members:
+      - {name: rs1, address: 10.0.2.11}
+virtual_servers:
+  - {name: shop, address: 192.0.2.10, port: 80, protocol: tcp, forwarding: dnat, method: fastest-response, pool: web, new_sessions_per_second: 500}
+)";
+
+TEST(Config, ReadsHealthChecks)
+{
+	const ConfigResult result = parse_config(good_checks);
+	ASSERT_TRUE(std::holds_alternative<Config>(result)) << std::get<ConfigErrors>(result).front().text("good");
+	const auto &config = std::get<Config>(result);
+
+	ASSERT_EQ(config.health_checks.size(), 7U);
+	EXPECT_EQ(config.health_checks[0], (HealthCheck{.name = "web",
+							.type = CheckType::http,
+							.port = 8080,
+							.path = "/health",
+							.host = "www.example.com",
+							.method = "GET",
+							.expect_status = {{200, 299}, {304, 304}},
+							.interval = 7,
+							.timeout = 4,
+							.healthy_threshold = 2,
+							.unhealthy_threshold = 5}));
+	EXPECT_EQ(text(config.health_checks[0].expect_status), "200-299,304");
+	EXPECT_EQ(
+		config.health_checks[1],
+		(HealthCheck{
+			.name = "tls", .type = CheckType::https, .ca_file = "/etc/ca.pem", .sni = "www.example.com"}));
+	EXPECT_FALSE(config.health_checks[2].verify);
+	EXPECT_EQ(config.health_checks[3], (HealthCheck{.name = "port", .type = CheckType::tcp}));
+	EXPECT_EQ(config.health_checks[4].send, std::string("\0\1", 2));
+	EXPECT_EQ(config.health_checks[4].expect, "\xaa");
+	EXPECT_EQ(config.pools[0].health_checks, (std::vector<std::string>{"web", "ping"}));
+	EXPECT_TRUE(config.pools[0].any_check);
+	EXPECT_EQ(config.virtual_servers[0].method, HF_METHOD_FASTEST_RESPONSE);
+	EXPECT_EQ(config.virtual_servers[0].new_sessions_per_second, 500U);
+	EXPECT_TRUE(config.state.snapshot);
+	EXPECT_EQ(config.state.snapshot_interval, 30U);
+	EXPECT_EQ(config.state.directory, "/var/lib/holdfast");
+	EXPECT_EQ(config.metrics.listen, "[::1]:9420");
+}
+
 const Broken broken[] = {
 	{"version_unknown", "version: 1", "version: 2", "f:1:10: version: 2 is out of range; allowed: 1-1"},
 	{"version_missing", "version: 1\n", "\n", "f:2:1: version: is required"},
@@ -351,8 +410,14 @@ const Broken broken[] = {
 	{"key_unknown", "tables:", "tabels:", "f:4:1: tabels: is not known; did you mean 'tables'?"},
 	{"key_twice", "hash_seed: green", "hash_seed: green\nhash_seed: red",
 	 "f:6:1: hash_seed: the key is given twice"},
-	{"key_later_version", "hash_seed: green", "metrics: {listen: 127.0.0.1:9420}",
-	 "f:5:1: metrics: is not available in this version"},
+	{"listen", "hash_seed: green", "metrics: {listen: 127.0.0.1}",
+	 "f:5:19: metrics.listen: '127.0.0.1'; allowed: off, or ADDRESS:PORT, as in 127.0.0.1:9420 or [::1]:9420"},
+	{"snapshot", "hash_seed: green", "state: {snapshot: here}",
+	 "f:5:19: state.snapshot: 'here'; allowed: true, false, or an absolute path"},
+	{"snapshot_interval", "hash_seed: green", "state: {snapshot_interval: 10}",
+	 "f:5:28: state.snapshot_interval: does nothing without snapshot"},
+	{"state_directory", "hash_seed: green", "state: {directory: here}",
+	 "f:5:20: state.directory: 'here' is not an absolute path"},
 	{"mode", "mode: auto", "mode: xpd",
 	 "f:3:24: interfaces[0].mode: 'xpd' is not known; allowed: auto, xdp, xdp-generic, tc"},
 	{"interface_twice", "{name: eth0, mode: auto}", "{name: eth0}\n  - {name: eth0}",
@@ -437,8 +502,50 @@ const Broken broken[] = {
 	 "matches across virtual servers, and forwarding nat46: with nat46 or nat64 all of them need the same one",
 	 good_families},
 	{"method_later", "method: source-hash", "method: fastest-response",
-	 "f:17:98: virtual_servers[1].method: 'fastest-response' is not available in this version; allowed: "
-	 "round-robin, source-hash, least-connections, random"},
+	 "f:17:98: virtual_servers[1].method: 'fastest-response' goes by the latency of health checks: pool 'web' has "
+	 "none that measures one"},
+	{"session_rate", "idle_timeout: 5", "new_sessions_per_second: 10000001",
+	 "f:18:75: virtual_servers[1].new_sessions_per_second: 10000001 is out of range; allowed: 0-10000000"},
+	{"check_type", "type: icmp", "type: ping",
+	 "f:9:24: health_checks[5].type: 'ping' is not known; allowed: tcp, http, https, udp, icmp", good_checks},
+	{"check_interval", "interval: 7", "interval: 3601",
+	 "f:4:16: health_checks[0].interval: 3601 is out of range; allowed: 1-3600", good_checks},
+	{"check_timeout", "timeout: 4", "timeout: 0",
+	 "f:4:28: health_checks[0].timeout: 0 is out of range; allowed: 1-60", good_checks},
+	{"check_threshold", "healthy_threshold: 2,", "healthy_threshold: 101,",
+	 "f:4:50: health_checks[0].healthy_threshold: 101 is out of range; allowed: 1-100", good_checks},
+	{"check_path", "path: /health", "path: health",
+	 "f:3:47: health_checks[0].path: 'health' does not begin with '/'", good_checks},
+	{"check_header", "host: www.example.com, method", "host: \"a\\r\\nb\", method",
+	 "f:3:62: health_checks[0].host: 'a\\x0d\\x0ab': 1-1024 visible ASCII characters are allowed", good_checks},
+	{"check_status", "200-299,304", "299-200",
+	 "f:3:107: health_checks[0].expect_status: '299-200' is no list of status codes; allowed: 100-599, as in "
+	 "200-299,304",
+	 good_checks},
+	{"check_of_another_type", "type: tcp}", "type: tcp, path: /}",
+	 "f:7:29: health_checks[3].path: is not known; allowed: name, type, interval, timeout, healthy_threshold, "
+	 "unhealthy_threshold, port",
+	 good_checks},
+	{"check_hex", "send_hex: 0001", "send_hex: 001",
+	 "f:8:48: health_checks[4].send_hex: '001': hexadecimal digits, two for each of 1-1024 bytes, are allowed",
+	 good_checks},
+	{"check_unasked", "send_hex: 0001, ", "",
+	 "f:8:50: health_checks[4].expect_hex: nothing is answered where nothing is asked: send_hex is needed",
+	 good_checks},
+	{"check_unverified", "verify: true", "verify: false",
+	 "f:5:54: health_checks[1].ca_file: does nothing with verify: false", good_checks},
+	{"check_unknown", "[web, ping]", "[web, pong]",
+	 "f:15:20: pools[0].health_checks: there is no health check 'pong'; did you mean 'ping'?", good_checks},
+	{"check_without_port", "[web, ping]", "[port, ping]",
+	 "f:15:20: pools[0].health_checks: check 'port' has no port, nor has member web/rs1", good_checks},
+	{"check_relation", "[web, ping]", "[web]",
+	 "f:16:22: pools[0].health_relation: relates several health_checks; there are not two", good_checks},
+	{"check_twice", "[web, ping]", "[web, web]", "f:15:20: pools[0].health_checks: 'web' is given twice",
+	 good_checks},
+	{"check_unmeasured", "[web, ping]\n    health_relation: or", "[blind]",
+	 "f:19:90: virtual_servers[0].method: 'fastest-response' goes by the latency of health checks: pool 'web' has "
+	 "none that measures one",
+	 good_checks},
 	{"rate_limit", "port: 8080, weight: 3", "port: 8080, connection_rate_limit: 86401",
 	 "f:10:76: pools[0].members[0].connection_rate_limit: 86401 is out of range; allowed: 0-86400"},
 	{"recover", "port: 8080, weight: 3", "port: 8080, recover: 86401",

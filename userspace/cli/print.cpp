@@ -28,6 +28,38 @@ std::string rate(const json &value)
 	return fmt::format("{:.0f}", value.get<double>());
 }
 
+// A state that is only assumed so far is not shown as one that was found.
+std::string member_state(const json &member)
+{
+	const std::string state = member["state"];
+
+	if (!member.contains("health"))
+		return state;
+	const json &checks = member["health"]["checks"];
+	const auto is = [&](const char *what) {
+		return std::any_of(checks.begin(), checks.end(),
+				   [&](const json &check) { return check[what] == true; });
+	};
+	if (is("damped"))
+		return state + " (damped)";
+	return is("known") ? state : state + " (unchecked)";
+}
+
+// Of a check that fails, why; of one that is about to change its mind, how far it is.
+std::string check_note(const std::string &member, const json &check)
+{
+	const uint64_t against = check["against"];
+	const bool up = check["up"];
+	const std::string problem = check["last_problem"];
+
+	if ((up && !against) || problem.empty())
+		return {};
+	return fmt::format(
+		"{}: check {}: {}{}\n", member, check["name"].get<std::string>(), problem,
+		against ? fmt::format(" ({} of {} to be {})", against, number(check["needed"]), up ? "down" : "up")
+			: "");
+}
+
 std::string or_dash(const std::string &text)
 {
 	return text.empty() ? "-" : text;
@@ -105,16 +137,27 @@ std::string print_pools(const json &list)
 
 std::string print_members(const json &list)
 {
-	Table table({"MEMBER", "ADDRESS", "PORT", "WEIGHT", "STATUS", "NEXT HOP", "CONNECTIONS", "CONN/S"});
+	Table table({"MEMBER", "ADDRESS", "PORT", "WEIGHT", "STATUS", "STATE", "CONN", "CONN/S"});
+	std::string notes;
+	bool overridden = false;
 
 	for (const json &one : list) {
+		const std::string name = one["name"];
 		const uint64_t port = one["port"];
+		const bool said = one["overridden"];
 
-		table.add({one["name"], one["address"], port ? std::to_string(port) : "client's", number(one["weight"]),
-			   one["status"].get<std::string>() + (one["overridden"].get<bool>() ? "*" : ""),
-			   one["next_hop"], number(one["connections"]), rate(one["rates"]["connections"])});
+		table.add({name, one["address"], port ? std::to_string(port) : "client's", number(one["weight"]),
+			   one["status"].get<std::string>() + (said ? "*" : ""), member_state(one),
+			   number(one["places"]), rate(one["rates"]["connections"])});
+		overridden |= said;
+		if (one["next_hop"] == "unresolved")
+			notes += fmt::format("{}: no neighbour answers on the way to it\n", name);
+		if (one.contains("health")) {
+			for (const json &check : one["health"]["checks"])
+				notes += check_note(name, check);
+		}
 	}
-	return table.text() + "* by command, over what the configuration says\n";
+	return table.text() + (overridden ? "* by command, over what the configuration says\n" : "") + notes;
 }
 
 std::string print_rules(const json &list)

@@ -16,9 +16,8 @@ namespace
 class Checks
 {
 public:
-	Checks(const Config &config, const std::vector<ServerPlaces> &places, const Names &pools, const Names &rules,
-	       ConfigErrors &errors)
-		: config_(config), places_(places), pool_names_(pools), rule_names_(rules), errors_(errors)
+	Checks(const Config &config, const Written &written, ConfigErrors &errors)
+		: config_(config), written_(written), places_(written.servers), errors_(errors)
 	{
 	}
 
@@ -27,13 +26,14 @@ public:
 	void addresses();
 	void overlaps();
 	void across();
+	void health();
 
 private:
 	void direct(const VirtualServer &server, const ServerPlaces &places, hf_rule_type rule, const Pool *pool);
 
 	const Config &config_;
+	const Written &written_;
 	const std::vector<ServerPlaces> &places_;
-	const Names &pool_names_, &rule_names_;
 	ConfigErrors &errors_;
 };
 
@@ -62,9 +62,9 @@ void Checks::references()
 		const VirtualServer &server = config_.virtual_servers[i];
 
 		if (places_[i].has_pool)
-			pool_names_.check(places_[i].pool, server.pool);
+			written_.pool_names.check(places_[i].pool, server.pool);
 		if (places_[i].has_persistence)
-			rule_names_.check(places_[i].persistence, server.persistence);
+			written_.rule_names.check(places_[i].persistence, server.persistence);
 		auto rule = rules.find(server.persistence);
 		if (rule != rules.end() && places_[i].has_protocol && !serves(rule->second->type, server.protocol))
 			report(errors_, places_[i].persistence,
@@ -224,18 +224,59 @@ void Checks::direct(const VirtualServer &server, const ServerPlaces &places, hf_
 	}
 }
 
+// Each pool's checks: they exist, and know a port; the method that needs them has some.
+void Checks::health()
+{
+	std::map<std::string, const HealthCheck *> checks;
+	std::set<std::string> measured;
+
+	for (const HealthCheck &check : config_.health_checks)
+		checks.emplace(check.name, &check);
+	for (size_t i = 0; i < config_.pools.size(); i++) {
+		const Pool &pool = config_.pools[i];
+		const Place &place = written_.checks_of_pools[i];
+
+		for (const std::string &name : pool.health_checks) {
+			auto check = checks.find(name);
+
+			written_.check_names.check(place, name);
+			if (check == checks.end())
+				continue;
+			if (measures_latency(*check->second))
+				measured.insert(pool.name);
+			const auto portless = std::find_if(pool.members.begin(), pool.members.end(),
+							   [](const Member &member) { return !member.port; });
+			if (!check->second->port && check->second->type != CheckType::icmp &&
+			    portless != pool.members.end())
+				report(errors_, place,
+				       fmt::format("check '{}' has no port, nor has member {}/{}", name, pool.name,
+						   portless->name));
+		}
+	}
+	for (size_t i = 0; i < config_.virtual_servers.size(); i++) {
+		const VirtualServer &server = config_.virtual_servers[i];
+
+		if (server.method == HF_METHOD_FASTEST_RESPONSE && !measured.contains(server.pool))
+			report(errors_, places_[i].method,
+			       fmt::format(
+				       "'fastest-response' goes by the latency of health checks: pool '{}' has none "
+				       "that measures one",
+				       server.pool));
+	}
+}
+
 } // namespace
 
-void check_config(const Config &config, const std::vector<ServerPlaces> &places, const Names &pools, const Names &rules,
-		  ConfigErrors &errors)
+void check_config(const Config &config, const Written &written, ConfigErrors &errors)
 {
-	Checks checks(config, places, pools, rules, errors);
+	Checks checks(config, written, errors);
 
 	checks.waits();
 	checks.references();
 	checks.addresses();
 	checks.overlaps();
 	checks.across();
+	checks.health();
 }
 
 } // namespace holdfast

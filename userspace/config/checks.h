@@ -10,8 +10,13 @@
 namespace holdfast
 {
 
-// `places` stands beside the configuration's virtual servers.
-void check_config(const Config &config, const std::vector<ServerPlaces> &places, const Names &pools, const Names &rules,
-		  ConfigErrors &errors);
+// What the file says, beside the configuration: places stand beside its objects.
+struct Written {
+	std::vector<ServerPlaces> servers;
+	std::vector<Place> checks_of_pools;
+	Names pool_names, rule_names, check_names;
+};
+
+void check_config(const Config &config, const Written &written, ConfigErrors &errors);
 
 } // namespace holdfast

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "config/checks.h"
+#include "config/health_checks.h"
 #include "config/names.h"
 #include "config/object_reader.h"
 #include "config/rules.h"
@@ -18,18 +19,19 @@ namespace holdfast
 namespace
 {
 
-// One parse: fills `config`, collects errors.
 // The lines of what may be in a pool only once.
 struct MemberPlaces {
 	std::map<std::string, int> endpoints;
 	std::map<std::string, std::pair<int, bool>> cookies; // and whether it was given
 };
 
+// One parse: fills `config`, collects errors.
 class Parser
 {
 public:
 	explicit Parser(ConfigErrors &errors)
-		: errors_(errors), pool_names_("pool", errors), rule_names_("persistence rule", errors),
+		: errors_(errors),
+		  written_{{}, {}, {"pool", errors}, {"persistence rule", errors}, {"health check", errors}},
 		  server_names_("virtual server", errors)
 	{
 	}
@@ -45,16 +47,16 @@ private:
 	void read_rule(ObjectReader &reader);
 	bool inherit_rule(ObjectReader &reader);
 	void read_early_data(ObjectReader &reader);
+	void read_pool_checks(ObjectReader &reader, Pool &pool);
+	void read_state(ObjectReader &reader);
+	void read_metrics(ObjectReader &reader);
 	static void read_tcp_options(ObjectReader &reader, Pool &pool);
 
 	ConfigErrors &errors_;
 	Config config_;
 	std::map<std::string, std::optional<Fields>> rule_fields_; // to be cloned; none: there was an error
-	Names pool_names_;
-	Names rule_names_;
+	Written written_;
 	Names server_names_;
-	// Beside config_.virtual_servers.
-	std::vector<ServerPlaces> places_;
 };
 
 void Parser::read_interface(ObjectReader &reader)
@@ -164,11 +166,11 @@ void Parser::read_pool(ObjectReader &reader)
 	Names names("member of this pool", errors_);
 	Pool pool;
 
-	pool.name = pool_names_.read(reader);
+	pool.name = written_.pool_names.read(reader);
 	reader.each("members", [&](ObjectReader &member) { read_member(member, pool, names, places); });
 	pool.reset_on_down = reader.word<bool>("on_down", {{"keep", false}, {"reset", true}}).value_or(false);
 	read_tcp_options(reader, pool);
-	reader.unavailable({"health_checks", "health_relation"});
+	read_pool_checks(reader, pool);
 	if (pool.members.empty())
 		reader.error("members", "a pool needs at least one member");
 	else if (std::all_of(pool.members.begin(), pool.members.end(), [](const Member &one) { return one.backup; }))
@@ -199,7 +201,7 @@ bool Parser::inherit_rule(ObjectReader &reader)
 void Parser::read_rule(ObjectReader &reader)
 {
 	const Place where = reader.place("name");
-	const std::string name = rule_names_.read(reader);
+	const std::string name = written_.rule_names.read(reader);
 
 	if (name.starts_with("LB_PERSIS_"))
 		report(errors_, where, "names that begin with LB_PERSIS_ are those of the predefined rules");
@@ -239,6 +241,59 @@ void Parser::read_early_data(ObjectReader &reader)
 					 config_.early_data.max_bytes_per_client, config_.early_data.max_head, least));
 }
 
+void Parser::read_pool_checks(ObjectReader &reader, Pool &pool)
+{
+	written_.checks_of_pools.push_back(reader.place("health_checks"));
+	pool.health_checks = reader.texts("health_checks");
+	for (size_t i = 0; i < pool.health_checks.size(); i++) {
+		if (std::find(pool.health_checks.begin(), pool.health_checks.begin() + static_cast<ptrdiff_t>(i),
+			      pool.health_checks[i]) != pool.health_checks.begin() + static_cast<ptrdiff_t>(i))
+			reader.error("health_checks", fmt::format("'{}' is given twice", pool.health_checks[i]));
+	}
+	pool.any_check = reader.word<bool>("health_relation", {{"and", false}, {"or", true}}).value_or(false);
+	if (reader.has("health_relation") && pool.health_checks.size() < 2)
+		reader.error("health_relation", "relates several health_checks; there are not two");
+}
+
+void Parser::read_state(ObjectReader &reader)
+{
+	auto path = [&](const char *key) {
+		std::string value = reader.text(key).value_or("");
+
+		if (reader.has(key) && (value.empty() || value[0] != '/'))
+			reader.error(key, fmt::format("'{}' is not an absolute path", value));
+		return value;
+	};
+	const std::string snapshot = reader.text("snapshot").value_or("false");
+
+	config_.state.directory = path("directory");
+	config_.state.snapshot = snapshot != "false";
+	if (config_.state.snapshot && snapshot != "true") {
+		config_.state.snapshot_file = snapshot;
+		if (snapshot.empty() || snapshot[0] != '/')
+			reader.error("snapshot",
+				     fmt::format("'{}'; allowed: true, false, or an absolute path", snapshot));
+	}
+	if (auto interval = reader.integer("snapshot_interval", HF_SNAPSHOT_INTERVAL_MIN, HF_SNAPSHOT_INTERVAL_MAX))
+		config_.state.snapshot_interval = static_cast<uint32_t>(*interval);
+	if (reader.has("snapshot_interval") && !config_.state.snapshot)
+		reader.error("snapshot_interval", "does nothing without snapshot");
+}
+
+void Parser::read_metrics(ObjectReader &reader)
+{
+	const auto listen = reader.text("listen");
+
+	if (!listen)
+		return;
+	config_.metrics.given = true;
+	config_.metrics.listen = *listen == "off" ? "" : *listen;
+	if (*listen != "off" && !parse_endpoint(*listen))
+		reader.error("listen", fmt::format("'{}'; allowed: off, or ADDRESS:PORT, as in 127.0.0.1:9420 or "
+						   "[::1]:9420",
+						   *listen));
+}
+
 // `auto`, or what is known of the members.
 void Parser::read_tcp_options(ObjectReader &reader, Pool &pool)
 {
@@ -262,7 +317,7 @@ Config Parser::parse(const YAML::Node &root)
 
 	for (const Rule &rule : predefined_rules()) {
 		config_.rules.push_back(rule);
-		rule_names_.add(rule.name);
+		written_.rule_names.add(rule.name);
 		rule_fields_[rule.name] = Fields{{"type", YAML::Node(word(rule.type))}};
 	}
 	if (!root.IsMap()) {
@@ -274,17 +329,24 @@ Config Parser::parse(const YAML::Node &root)
 	reader.each("interfaces", [&](ObjectReader &object) { read_interface(object); });
 	reader.object("tables", [&](ObjectReader &object) { read_tables(object); });
 	config_.hash_seed = reader.text("hash_seed").value_or("");
+	reader.each("health_checks", [&](ObjectReader &object) {
+		const std::string name = written_.check_names.read(object);
+
+		config_.health_checks.push_back(read_health_check(object));
+		config_.health_checks.back().name = name;
+	});
 	reader.each("pools", [&](ObjectReader &object) { read_pool(object); });
 	reader.each("persistence", [&](ObjectReader &object) { read_rule(object); });
 	reader.each("virtual_servers", [&](ObjectReader &object) {
 		const std::string name = server_names_.read(object);
 
-		config_.virtual_servers.push_back(read_virtual_server(object, places_.emplace_back()));
+		config_.virtual_servers.push_back(read_virtual_server(object, written_.servers.emplace_back()));
 		config_.virtual_servers.back().name = name;
 	});
 	reader.object("early_data", [&](ObjectReader &object) { read_early_data(object); });
-	reader.unavailable({"health_checks", "state", "metrics"});
-	check_config(config_, places_, pool_names_, rule_names_, errors_);
+	reader.object("state", [&](ObjectReader &object) { read_state(object); });
+	reader.object("metrics", [&](ObjectReader &object) { read_metrics(object); });
+	check_config(config_, written_, errors_);
 	reader.finish();
 
 	// Id 0 is "none".

@@ -147,7 +147,6 @@ VirtualServer read_virtual_server(ObjectReader &reader, ServerPlaces &places)
 		server.protocol = *protocol;
 	server.persistence = reader.text("persistence").value_or("");
 	const bool known = read_forwarding(reader, server);
-	reader.unavailable_word("method", {"fastest-response"});
 	if (auto method = reader.word<hf_method>("method", with_words(methods())))
 		server.method = *method;
 	server.pool = reader.text("pool", true).value_or("");
@@ -158,7 +157,8 @@ VirtualServer read_virtual_server(ObjectReader &reader, ServerPlaces &places)
 	read_opening(reader, server);
 	read_sources(reader, server, known);
 	server.own_addresses = reader.boolean("own_addresses").value_or(true);
-	reader.unavailable({"new_sessions_per_second"});
+	if (auto rate = reader.integer("new_sessions_per_second", 0, HF_SESSION_RATE_MAX))
+		server.new_sessions_per_second = static_cast<uint32_t>(*rate);
 	places = {reader.place("pool"),
 		  reader.place("persistence"),
 		  reader.place("port"),
@@ -167,6 +167,7 @@ VirtualServer read_virtual_server(ObjectReader &reader, ServerPlaces &places)
 		  reader.place("forwarding"),
 		  reader.place("address"),
 		  reader.place("source_addresses"),
+		  reader.place("method"),
 		  reader.has("pool"),
 		  reader.has("persistence"),
 		  protocol.has_value(),

@@ -10,7 +10,8 @@ namespace holdfast
 
 // Where they are: of what is checked when all of the file is read (checks.h).
 struct ServerPlaces {
-	Place pool, persistence, port, server_first_wait, x_forwarded_for, forwarding, address, source_addresses;
+	Place pool, persistence, port, server_first_wait, x_forwarded_for, forwarding, address, source_addresses,
+		method;
 	bool has_pool = false, has_persistence = false, has_protocol = false;
 	bool has_forwarding = false; // and it serves the address
 };

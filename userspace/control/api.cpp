@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "control/api.h"
-#include "control/doctor.h"
 
 #include <charconv>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
-#include "control/doctor.h"
 #include "control/entries.h"
 #include "control/explain.h"
-#include "datapath/encode.h"
+#include "control/views.h"
 
 namespace holdfast
 {
@@ -40,175 +37,6 @@ ApiResponse refuse(const ConfigErrors &errors)
 				{"column", error.column},
 				{"message", error.message}});
 	return answer({{"errors", list}}, 422);
-}
-
-json traffic_json(const hf_traffic &traffic, const Rates &rates)
-{
-	return {{"connections", traffic.connections},
-		{"sessions_recorded", traffic.sessions},
-		{"forward_packets", traffic.forward_packets},
-		{"forward_bytes", traffic.forward_bytes},
-		{"reply_packets", traffic.reply_packets},
-		{"reply_bytes", traffic.reply_bytes},
-		{"rates",
-		 {{"connections", rates.connections},
-		  {"forward_packets", rates.forward_packets},
-		  {"reply_packets", rates.reply_packets},
-		  {"forward_bytes", rates.forward_bytes},
-		  {"reply_bytes", rates.reply_bytes}}}};
-}
-
-json interfaces_json(const Controller &controller)
-{
-	json list = json::array();
-
-	for (const Attachment &attachment : controller.attachments())
-		list.push_back(
-			{{"name", attachment.interface}, {"mode", word(attachment.mode)}, {"note", attachment.note}});
-	return list;
-}
-
-json virtual_servers_json(Controller &controller)
-{
-	json list = json::array();
-
-	for (const VirtualServer &server : controller.configured().virtual_servers) {
-		const uint32_t id = controller.ids().virtual_servers.find(server.name);
-		json one = traffic_json(controller.maps().virtual_server_counters.sum(id),
-					controller.virtual_server_rates(id));
-
-		one["name"] = server.name;
-		one["id"] = id;
-		one["address"] = server.address.text();
-		one["port"] = server.first_port == server.last_port
-				      ? std::to_string(server.first_port)
-				      : fmt::format("{}-{}", server.first_port, server.last_port);
-		one["protocol"] = word(server.protocol);
-		one["forwarding"] = word(server.forwarding);
-		one["method"] = word(server.method);
-		one["pool"] = server.pool;
-		one["persistence"] = server.persistence;
-		one["idle_timeout"] = server.idle_timeout;
-		for (const Address &address : server.source_addresses)
-			one["source_addresses"].push_back(address.text());
-		one["x_forwarded_for"] = server.x_forwarded_for;
-		list.push_back(one);
-	}
-	return list;
-}
-
-json member_json(Controller &controller, const std::string &pool, const Member &member)
-{
-	const std::string key = member_key(pool, member.name);
-	const uint32_t id = controller.ids().members.find(key);
-	json one = traffic_json(controller.maps().member_counters.sum(id), controller.member_rates(id));
-
-	one["name"] = key;
-	one["id"] = id;
-	one["address"] = member.address.text();
-	one["port"] = member.port;
-	one["weight"] = member.weight;
-	one["places"] = std::max(0, static_cast<int32_t>(controller.maps().member_connections.get(id)));
-	one["connection_limit"] = member.connection_limit;
-	one["cookie"] = member.cookie;
-	one["status"] = word(member.status);
-	one["overridden"] = controller.overrides().contains(key);
-	one["next_hop"] = controller.mirror().unresolved().contains(id) ? "unresolved" : "resolved";
-	return one;
-}
-
-json members_json(Controller &controller)
-{
-	json list = json::array();
-
-	for (const Pool &pool : controller.configured().pools) {
-		for (const Member &member : with_overrides(pool, controller.overrides()).members)
-			list.push_back(member_json(controller, pool.name, member));
-	}
-	return list;
-}
-
-json pools_json(const Controller &controller)
-{
-	json list = json::array();
-
-	for (const Pool &pool : controller.configured().pools)
-		list.push_back({{"name", pool.name},
-				{"id", controller.ids().pools.find(pool.name)},
-				{"members", pool.members.size()}});
-	return list;
-}
-
-json rules_json(const Controller &controller)
-{
-	json list = json::array();
-
-	for (const Rule &rule : controller.configured().rules) {
-		json one = {{"name", rule.name},
-			    {"id", controller.ids().rules.find(rule.name)},
-			    {"type", word(rule.type)},
-			    {"predefined", rule.name.starts_with("LB_PERSIS_")}};
-
-		if (keeps_table(rule.type)) {
-			one["timeout"] = rule.timeout;
-			one["match_across"] = rule.match_across;
-		}
-		if (rule.type == HF_RULE_INSERT_COOKIE) {
-			one["timeout"] = rule.timeout;
-			one["cookie_attributes"] = rule.cookie_attributes.substr(2);
-		}
-		if (rule.type == HF_RULE_SOURCE_ADDRESS) {
-			one["ipv4_mask_bits"] = rule.ipv4_mask_bits;
-			one["ipv6_mask_bits"] = rule.ipv6_mask_bits;
-		}
-		if (rule.type == HF_RULE_RADIUS_ATTRIBUTE) {
-			one["override_connection_limit"] = rule.override_connection_limit;
-			one["relation"] = rule.relation == HF_RELATION_OR ? "or" : "and";
-			one["attributes"] = json::array();
-			for (const RadiusAttribute &attribute : rule.attributes)
-				one["attributes"].push_back(text(attribute));
-		}
-		if (!rule.keyword.empty())
-			one["keyword"] = rule.keyword;
-		if (rule.type == HF_RULE_PASSIVE_COOKIE)
-			one["session_keyword_type"] = word(rule.session_keyword);
-		one["decides"] = reads_datagrams(rule.type) ? "datagram"
-				 : reads_http(rule.type)    ? "request"
-							    : "connection";
-		list.push_back(one);
-	}
-	return list;
-}
-
-json counters_json(const Maps &maps)
-{
-	json list = json::array();
-
-#define HF_REASON_JSON(reason, reason_kind, text)                                                                      \
-	list.push_back({{"reason", #reason},                                                                           \
-			{"kind", #reason_kind},                                                                        \
-			{"packets", maps.reasons.sum(HF_REASON_##reason)},                                             \
-			{"meaning", text}});
-	HF_REASONS(HF_REASON_JSON)
-#undef HF_REASON_JSON
-	return list;
-}
-
-json status_json(Controller &controller, const Sweeper &sweeper)
-{
-	const TableSizes &tables = controller.maps().tables();
-
-	return {{"daemon",
-		 {{"version", HOLDFAST_VERSION},
-		  {"pid", ::getpid()},
-		  {"config", controller.config_path()},
-		  {"config_differs", controller.file_differs()}}},
-		{"interfaces", interfaces_json(controller)},
-		{"virtual_servers", virtual_servers_json(controller)},
-		{"members", members_json(controller)},
-		{"sessions",
-		 {{"live", sweeper.sessions()}, {"expired", sweeper.sessions_expired()}, {"limit", tables.sessions}}},
-		{"connections", {{"live", sweeper.connections()}, {"limit", tables.connections / 2}}}};
 }
 
 // Several values of one key stand in lines of their own.
@@ -336,39 +164,18 @@ std::map<std::string, std::string> parse_query(const std::string &query)
 	return values;
 }
 
-namespace
-{
-
-json findings_json(Controller &controller)
-{
-	std::set<std::string> unresolved;
-	json list = json::array();
-
-	for (const uint32_t id : controller.mirror().unresolved())
-		unresolved.insert(controller.ids().members.name(id));
-	auto findings = examine_host(controller.configured());
-	const auto ways = examine_ways(controller.attachments(), unresolved);
-	findings.insert(findings.end(), ways.begin(), ways.end());
-	for (const Finding &finding : findings)
-		list.push_back({{"kind", finding.wrong ? "error" : "note"},
-				{"what", finding.what},
-				{"remedy", finding.remedy}});
-	return list;
-}
-
-} // namespace
-
 ApiAnswer Api::get(const ApiRequest &request)
 {
+	const Views views{controller_, sweeper_, checker_};
 	const std::map<std::string, std::function<json()>> simple = {
-		{"/v1/status", [&] { return status_json(controller_, sweeper_); }},
-		{"/v1/virtual-servers", [&] { return json{{"virtual_servers", virtual_servers_json(controller_)}}; }},
-		{"/v1/pools", [&] { return json{{"pools", pools_json(controller_)}}; }},
-		{"/v1/members", [&] { return json{{"members", members_json(controller_)}}; }},
-		{"/v1/rules", [&] { return json{{"rules", rules_json(controller_)}}; }},
-		{"/v1/interfaces", [&] { return json{{"interfaces", interfaces_json(controller_)}}; }},
-		{"/v1/doctor", [&] { return json{{"findings", findings_json(controller_)}}; }},
-		{"/v1/counters", [&] { return json{{"counters", counters_json(controller_.maps())}}; }},
+		{"/v1/status", [&] { return views.status(); }},
+		{"/v1/virtual-servers", [&] { return json{{"virtual_servers", views.virtual_servers()}}; }},
+		{"/v1/pools", [&] { return json{{"pools", views.pools()}}; }},
+		{"/v1/members", [&] { return json{{"members", views.members()}}; }},
+		{"/v1/rules", [&] { return json{{"rules", views.rules()}}; }},
+		{"/v1/interfaces", [&] { return json{{"interfaces", views.interfaces()}}; }},
+		{"/v1/doctor", [&] { return json{{"findings", views.findings()}}; }},
+		{"/v1/counters", [&] { return json{{"counters", views.counters()}}; }},
 	};
 
 	if (auto found = simple.find(request.path); found != simple.end())
@@ -459,7 +266,7 @@ ApiResponse Api::patch_member(const ApiRequest &request)
 	});
 	if (!changed)
 		return refuse(404, changed.error().message());
-	return answer(member_json(controller_, pool, *changed));
+	return answer(Views{controller_, sweeper_, checker_}.member(pool, *changed));
 }
 
 ApiAnswer Api::handle(const ApiRequest &request)

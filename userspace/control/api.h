@@ -34,7 +34,10 @@ struct ApiAnswer {
 class Api
 {
 public:
-	Api(Controller &controller, const Sweeper &sweeper) : controller_(controller), sweeper_(sweeper) {}
+	Api(Controller &controller, const Sweeper &sweeper, const HealthChecker &checker)
+		: controller_(controller), sweeper_(sweeper), checker_(checker)
+	{
+	}
 
 	// Call on the controller's thread.
 	ApiAnswer handle(const ApiRequest &request);
@@ -46,6 +49,7 @@ private:
 
 	Controller &controller_;
 	const Sweeper &sweeper_;
+	const HealthChecker &checker_;
 };
 
 // "a=1&b=x%20y" -> {a: "1", b: "x y"}; path segments are decoded alike.

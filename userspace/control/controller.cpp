@@ -108,6 +108,8 @@ Result<void> Controller::start()
 		return Error(message);
 	}
 	config_ = std::get<Config>(parsed);
+	if (maps_->adopted())
+		health_ = wanted_health_ = health_from_maps();
 	if (!(config_.tables == maps_->tables()))
 		log_warning(
 			"the tables keep the size that they were made with; `holdfast detach` and a start change that");
@@ -130,6 +132,8 @@ Result<void> Controller::start()
 	log_findings(examine_host(config_));
 	if (file_differs())
 		log_warning("{} is not what is applied; `holdfast apply` or SIGHUP applies it", options_.config_path);
+	if (applied_call_)
+		applied_call_();
 	return {};
 }
 
@@ -277,9 +281,11 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 	auto refuse = [](const Error &error) { return ConfigErrors{{0, 0, "", error.message()}}; };
 	ApplyReport report{describe_changes(config_, config)};
 
+	if (auto tested = HealthChecker::test(config); !tested)
+		return refuse(tested.error());
 	if (dry_run) {
 		Ids ids = ids_;
-		auto image = make_image(with_overrides(config, overrides_), maps_->tables(), ids);
+		auto image = make_image(with_health(with_overrides(config, overrides_), health_), maps_->tables(), ids);
 
 		if (!image)
 			return refuse(image.error());
@@ -294,7 +300,7 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 			return refuse(attached.error());
 		}
 	}
-	auto written = write(with_overrides(config, overrides_), [&]() -> Result<void> {
+	auto written = write(with_health(with_overrides(config, overrides_), health_), [&]() -> Result<void> {
 		if (auto saved = state_.save_applied(yaml); !saved)
 			return saved;
 		config_ = config;
@@ -311,6 +317,8 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 	report.connections_dropped = written->connections_dropped;
 	log_info("applied: {} changes, {} writes, {} sessions and {} connections removed", report.changes.size(),
 		 report.writes, report.sessions_dropped, report.connections_dropped);
+	if (applied_call_)
+		applied_call_();
 	return report;
 }
 
@@ -349,25 +357,79 @@ Result<Member> Controller::override_member(const std::string &pool, const std::s
 // What a restart goes on from is saved first: where that fails, nothing has changed.
 Result<void> Controller::write_overrides(const Pool &pool, const MemberOverrides &overrides)
 {
-	Result<void> done;
+	const MemberOverrides before = overrides_;
 
 	if (auto saved = state_.save_overrides(overrides); !saved)
 		return saved;
-	if (consistent_) {
-		// Nothing but the member's pool depends on it.
-		auto image = make_pool_image(config_, with_overrides(pool, overrides), maps_->tables(), ids_);
-		auto written = image ? reconcile_pool(*maps_, *image) : image.error();
-
-		if (!written)
-			done = written.error();
-	} else if (auto written = write(with_overrides(config_, overrides), [] { return Result<void>(); }); !written) {
-		done = written.error();
-	}
+	overrides_ = overrides;
+	auto done = write_pools({effective(pool)});
 	if (done)
-		overrides_ = overrides;
-	else if (auto saved = state_.save_overrides(overrides_); !saved)
+		return done;
+	overrides_ = before;
+	if (auto saved = state_.save_overrides(overrides_); !saved)
 		return saved;
 	return done;
+}
+
+// Nothing but these pools depends on what changed.
+Result<void> Controller::write_pools(const std::vector<Pool> &pools)
+{
+	if (!consistent_) {
+		auto written = write(effective(), [] { return Result<void>(); });
+		return written ? Result<void>() : written.error();
+	}
+	auto image = make_pool_image(config_, pools, maps_->tables(), ids_);
+	if (!image)
+		return image.error();
+	auto written = reconcile_pool(*maps_, *image);
+	return written ? Result<void>() : written.error();
+}
+
+// What checks found before the daemon stopped holds until they find something else.
+Health Controller::health_from_maps() const
+{
+	Health health;
+
+	for (const Pool &pool : config_.pools) {
+		for (const Member &member : pool.members) {
+			const uint32_t id = ids_.members.find(member_key(pool.name, member.name));
+
+			if (id && !pool.health_checks.empty() && maps_->members.get(id).state == HF_MEMBER_DOWN)
+				health[pool.name].down.insert(member.name);
+		}
+	}
+	return health;
+}
+
+void Controller::set_health(Health health)
+{
+	wanted_health_ = std::move(health);
+	write_health();
+}
+
+void Controller::write_health()
+{
+	const Health before = health_;
+	std::vector<Pool> changed;
+
+	if (wanted_health_ == health_)
+		return;
+	health_ = wanted_health_;
+	for (const Pool &pool : config_.pools) {
+		const auto old = before.find(pool.name);
+		const auto now = health_.find(pool.name);
+
+		if ((old == before.end() ? PoolHealth() : old->second) !=
+		    (now == health_.end() ? PoolHealth() : now->second))
+			changed.push_back(effective(pool));
+	}
+	if (changed.empty())
+		return;
+	if (auto written = write_pools(changed); !written) {
+		health_ = before;
+		log_error("what health checks found could not be written, and is tried again: {}",
+			  written.error().message());
+	}
 }
 
 // An interface that was deleted and made again has lost its programs.
@@ -442,6 +504,7 @@ void Controller::sample()
 {
 	sample(server_samples_, ids_.virtual_servers, maps_->virtual_server_counters);
 	sample(member_samples_, ids_.members, maps_->member_counters);
+	write_health();
 	sampled_before_ = sampled_;
 	sampled_ = std::chrono::steady_clock::now();
 	if (!attachments_.empty())

@@ -16,6 +16,7 @@
 #include "control/state_directory.h"
 #include "datapath/attach.h"
 #include "datapath/maps.h"
+#include "health/checker.h"
 #include "nexthop/mirror.h"
 #include "persist/message.h"
 #include "reconcile/ids.h"
@@ -81,13 +82,27 @@ public:
 	Result<Member> override_member(const std::string &pool, const std::string &member,
 				       const std::function<void(MemberOverride &)> &change);
 
+	// What health checks found. Writes the pools for which that is another state; what cannot be written is tried
+	// again with the next sample().
+	void set_health(Health health);
+	// Called when a configuration has been applied, also that of the start.
+	void when_applied(std::function<void()> call) { applied_call_ = std::move(call); }
+
 	// The kernel's routes or neighbours changed.
 	void refresh_next_hops();
 	// Once a second: for rates.
 	void sample();
 
 	Snapshot snapshot() const { return {maps_.get(), ids_, effective(), digest_key_}; }
-	Config effective() const { return with_overrides(config_, overrides_); }
+	Config effective() const { return with_health(with_overrides(config_, overrides_), health_); }
+	Pool effective(const Pool &pool) const { return with_health(with_overrides(pool, overrides_), health_); }
+	const Health &health() const { return health_; }
+	bool is_down(const std::string &pool, const std::string &member) const
+	{
+		const auto found = health_.find(pool);
+
+		return found != health_.end() && found->second.down.contains(member);
+	}
 	const Config &configured() const { return config_; }
 	const MemberOverrides &overrides() const { return overrides_; }
 	const std::string &applied_text() const { return applied_; }
@@ -115,6 +130,9 @@ private:
 	void limit_segments();
 	std::string applied_path() const { return state_.path() + "/applied.yaml"; }
 	Result<void> write_overrides(const Pool &pool, const MemberOverrides &overrides);
+	Result<void> write_pools(const std::vector<Pool> &pools);
+	void write_health();
+	Health health_from_maps() const;
 	static ProgramOptions program_options(const Config &config);
 	Result<void> attach(const Config &config);
 	void sample(Samples &samples, const IdTable &ids, const CounterArray<hf_traffic> &counters) const;
@@ -132,6 +150,9 @@ private:
 	bool consistent_ = false; // the maps hold all of config_, and nothing else: the last change was written whole
 	Config config_;
 	MemberOverrides overrides_;
+	Health health_;        // as it is written
+	Health wanted_health_; // as it was found last
+	std::function<void()> applied_call_;
 	std::string applied_;
 	Samples server_samples_, member_samples_;
 	std::chrono::steady_clock::time_point sampled_{}, sampled_before_{};

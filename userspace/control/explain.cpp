@@ -146,6 +146,8 @@ std::string Explanation::refusal(uint32_t id, bool old, bool limited) const
 		return "it is not in the pool any more";
 	if (member.state == HF_MEMBER_DISABLED)
 		return "it is disabled";
+	if (member.state == HF_MEMBER_DOWN)
+		return "it is down: its health checks say so";
 	if (member.state == HF_MEMBER_DRAINING && !old)
 		return "it is being drained: no new clients";
 	if (limited && member.connection_limit && taken >= static_cast<int32_t>(member.connection_limit))
@@ -553,6 +555,11 @@ void Explanation::by_method(bool in_turn)
 	case HF_METHOD_LEAST_CONNECTIONS:
 		say(fmt::format("the balancing method, least-connections, takes that with the fewest for its weight of "
 				"{}",
+				takers));
+		break;
+	case HF_METHOD_FASTEST_RESPONSE:
+		say(fmt::format("the balancing method, fastest-response, takes the next in turn of those of {} that "
+				"health checks find fastest; of all, where none is",
 				takers));
 		break;
 	case HF_METHOD_RANDOM:

@@ -3,6 +3,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -173,10 +174,12 @@ Result<void> run_service(const ServiceOptions &options)
 		return maps.error();
 	log_info("{} the maps in {}", (*maps)->adopted() ? "adopted" : "made", options.pin_directory);
 	Controller controller({options.config, options.pin_directory}, std::move(*state), std::move(*maps));
+	HealthChecker checker([&] { asio::post(loop, [&] { controller.set_health(checker.verdicts()); }); });
+	controller.when_applied([&] { checker.configure(controller.configured(), controller.health()); });
 	if (auto started = controller.start(); !started)
 		return started;
 	const Sweeper sweeper(controller.maps());
-	Api api(controller, sweeper);
+	Api api(controller, sweeper, checker);
 	auto server = ControlServer::listen(loop, walkers, options.socket, api);
 	if (!server)
 		return server.error();

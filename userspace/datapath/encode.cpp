@@ -73,6 +73,7 @@ hf_virtual_server encode(const VirtualServer &server, uint32_t pool, uint32_t ru
 		(watches(server, type) ? HF_SERVER_WATCHES : 0) | (learns(type) ? HF_SERVER_LEARNS : 0));
 	value.server_first_wait = static_cast<uint16_t>(server.server_first_wait);
 	value.proxy_protocol = server.proxy_protocol;
+	value.session_rate = server.new_sessions_per_second;
 	value.method = static_cast<uint8_t>(server.method);
 	value.forwarding = static_cast<uint8_t>(server.forwarding);
 	if (has_sources(server.forwarding)) {
@@ -219,6 +220,8 @@ hf_member_state encode(MemberStatus status)
 		return HF_MEMBER_DRAINING;
 	case MemberStatus::disabled:
 		return HF_MEMBER_DISABLED;
+	case MemberStatus::down:
+		return HF_MEMBER_DOWN;
 	}
 	return HF_MEMBER_ABSENT;
 }

@@ -187,6 +187,7 @@ Result<std::unique_ptr<Maps>> Maps::open(const std::string &pin_directory, const
 	bpf_map__set_max_entries(bpf->maps.virtual_servers, 3 * tables.virtual_servers);
 	bpf_map__set_max_entries(bpf->maps.virtual_server_settings, tables.virtual_servers);
 	bpf_map__set_max_entries(bpf->maps.virtual_server_counters, tables.virtual_servers);
+	bpf_map__set_max_entries(bpf->maps.session_rates, tables.virtual_servers);
 	if (!pin_directory.empty()) {
 		if (auto prepared = prepare_directory(pin_directory); !prepared)
 			return prepared.error();
@@ -323,6 +324,8 @@ Result<void> Maps::view()
 	array(member_connections, all.member_connections);
 	array(member_connections_found, all.member_connections_found);
 	hash(member_rates, all.member_rates);
+	array(events_wanted, all.events_wanted);
+	events = bpf_map__fd(all.events);
 	array(addresses, all.addresses);
 	array(next_hops, all.next_hops);
 	hash(virtual_servers, all.virtual_servers);

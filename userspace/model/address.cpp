@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <charconv>
 #include <cstring>
 
 namespace holdfast
@@ -71,6 +72,26 @@ std::string Address::wire() const
 	const size_t skip = is_ipv4() ? 12 : 0;
 
 	return {reinterpret_cast<const char *>(bytes_.data()) + skip, bytes_.size() - skip};
+}
+
+std::optional<Endpoint> parse_endpoint(const std::string &text)
+{
+	const size_t colon = text.rfind(':');
+	const char *end = text.data() + text.size();
+	Endpoint endpoint;
+
+	if (colon == std::string::npos)
+		return std::nullopt;
+	std::string host = text.substr(0, colon);
+	const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+	if (bracketed)
+		host = host.substr(1, host.size() - 2);
+	const auto address = Address::parse(host);
+	const auto [stop, status] = std::from_chars(text.data() + colon + 1, end, endpoint.port);
+	if (!address || address->is_ipv4() == bracketed || status != std::errc() || stop != end || !endpoint.port)
+		return std::nullopt;
+	endpoint.address = *address;
+	return endpoint;
 }
 
 } // namespace holdfast

@@ -38,4 +38,14 @@ private:
 	std::array<uint8_t, 16> bytes_{};
 };
 
+// An address and a port: "192.0.2.1:80", "[2001:db8::1]:80".
+struct Endpoint {
+	Address address;
+	uint16_t port = 0;
+
+	auto operator<=>(const Endpoint &) const = default;
+};
+
+std::optional<Endpoint> parse_endpoint(const std::string &text);
+
 } // namespace holdfast

@@ -31,6 +31,27 @@ Config with_overrides(Config config, const MemberOverrides &overrides)
 	return config;
 }
 
+Pool with_health(Pool pool, const Health &health)
+{
+	auto found = health.find(pool.name);
+
+	if (found == health.end())
+		return pool;
+	for (Member &member : pool.members) {
+		if (found->second.down.contains(member.name) && member.status != MemberStatus::disabled)
+			member.status = MemberStatus::down;
+		member.fast = found->second.fast.contains(member.name);
+	}
+	return pool;
+}
+
+Config with_health(Config config, const Health &health)
+{
+	for (Pool &pool : config.pools)
+		pool = with_health(std::move(pool), health);
+	return config;
+}
+
 const std::vector<Rule> &predefined_rules()
 {
 	static const std::vector<Rule> rules = {
@@ -71,6 +92,8 @@ const char *word(MemberStatus status)
 		return "maintain";
 	case MemberStatus::disabled:
 		return "disable";
+	case MemberStatus::down:
+		return "down";
 	}
 	return "?";
 }
@@ -129,6 +152,8 @@ const char *word(hf_method method)
 		return "least-connections";
 	case HF_METHOD_RANDOM:
 		return "random";
+	case HF_METHOD_FASTEST_RESPONSE:
+		return "fastest-response";
 	}
 	return "?";
 }
@@ -200,7 +225,8 @@ const std::vector<hf_rule_type> &rule_types()
 const std::vector<hf_method> &methods()
 {
 	static const std::vector<hf_method> all = {HF_METHOD_ROUND_ROBIN, HF_METHOD_SOURCE_HASH,
-						   HF_METHOD_LEAST_CONNECTIONS, HF_METHOD_RANDOM};
+						   HF_METHOD_LEAST_CONNECTIONS, HF_METHOD_RANDOM,
+						   HF_METHOD_FASTEST_RESPONSE};
 
 	return all;
 }

@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "holdfast/abi.h"
 #include "model/address.h"
+#include "model/health_check.h"
 #include "model/radius.h"
 
 namespace holdfast
@@ -38,7 +40,8 @@ struct TableSizes {
 	bool operator==(const TableSizes &) const = default;
 };
 
-enum class MemberStatus { enabled, draining, disabled };
+// `down` is never configured: it is what health checks make of the first two.
+enum class MemberStatus { enabled, draining, disabled, down };
 
 struct Member {
 	std::string name;
@@ -53,6 +56,7 @@ struct Member {
 	uint32_t warm_rate = HF_WARM_RATE_DEFAULT;
 	bool backup = false; // only for when no other member is usable
 	std::string cookie;  // what cookies call it
+	bool fast = false;   // never configured: of its pool, health checks find it among the fastest
 
 	bool operator==(const Member &) const = default;
 };
@@ -70,6 +74,8 @@ struct TcpOptions {
 struct Pool {
 	std::string name;
 	std::vector<Member> members;
+	std::vector<std::string> health_checks;
+	bool any_check = false; // one that passes is enough: health_relation or
 	std::optional<TcpOptions> member_tcp_options;
 	bool reset_on_down = false;
 
@@ -123,6 +129,7 @@ struct VirtualServer {
 	std::vector<Address> source_addresses; // what members see as clients: has_sources()
 	uint16_t lowest_source_port = HF_SOURCE_PORT_LOWEST;
 	uint16_t highest_source_port = 65535;
+	uint32_t new_sessions_per_second = 0; // 0: any number
 
 	bool operator==(const VirtualServer &) const = default;
 };
@@ -136,11 +143,32 @@ struct EarlyData {
 	bool operator==(const EarlyData &) const = default;
 };
 
+// What outlives the host's restart.
+struct StateSettings {
+	std::string directory;     // empty: the daemon's --state-dir
+	bool snapshot = false;     // of the sessions
+	std::string snapshot_file; // empty: in the state directory
+	uint32_t snapshot_interval = HF_SNAPSHOT_INTERVAL_DEFAULT;
+
+	bool operator==(const StateSettings &) const = default;
+};
+
+// Where the read-only listener is: ADDRESS:PORT, [ADDRESS]:PORT; empty: nowhere.
+struct MetricsSettings {
+	std::string listen = "127.0.0.1:9420";
+	bool given = false; // else it is no error that it cannot be had
+
+	bool operator==(const MetricsSettings &) const = default;
+};
+
 struct Config {
 	std::vector<Interface> interfaces;
 	TableSizes tables;
 	EarlyData early_data;
+	StateSettings state;
+	MetricsSettings metrics;
 	std::string hash_seed;
+	std::vector<HealthCheck> health_checks;
 	std::vector<Pool> pools;
 	std::vector<Rule> rules; // predefined ones first
 	std::vector<VirtualServer> virtual_servers;
@@ -166,6 +194,20 @@ std::string member_key(const std::string &pool, const std::string &member);
 // A pool, or all of them, with the overrides of the members that it has.
 Pool with_overrides(Pool pool, const MemberOverrides &overrides);
 Config with_overrides(Config config, const MemberOverrides &overrides);
+
+// What health checks found of a pool's members, by their names.
+struct PoolHealth {
+	std::set<std::string> down, fast;
+
+	bool operator==(const PoolHealth &) const = default;
+};
+
+// By pool; pools of which there is nothing to say are left out.
+using Health = std::map<std::string, PoolHealth>;
+
+// Members that are down are so unless they are disabled anyway.
+Pool with_health(Pool pool, const Health &health);
+Config with_health(Config config, const Health &health);
 
 // The rules that are always there (their names begin with LB_PERSIS_).
 const std::vector<Rule> &predefined_rules();

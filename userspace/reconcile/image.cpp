@@ -29,9 +29,10 @@ Error no_room(const char *what, uint32_t limit)
 				 what, limit - 1));
 }
 
-// What chooses from which pools decides which tables they need: of hashes a Maglev table, of least-connections a list.
+// What chooses from which pools decides which tables they need: of hashes a Maglev table, of least-connections and
+// fastest-response a list.
 struct PoolUses {
-	std::set<std::string> by_hash, by_connections;
+	std::set<std::string> by_hash, by_connections, by_response;
 };
 
 PoolUses uses_of_pools(const Config &config)
@@ -48,6 +49,8 @@ PoolUses uses_of_pools(const Config &config)
 			uses.by_hash.insert(server.pool);
 		if (server.method == HF_METHOD_LEAST_CONNECTIONS)
 			uses.by_connections.insert(server.pool);
+		if (server.method == HF_METHOD_FASTEST_RESPONSE)
+			uses.by_response.insert(server.pool);
 	}
 	return uses;
 }
@@ -85,6 +88,11 @@ Result<void> add_pool(Image &image, const Pool &pool, const PoolUses &uses, cons
 	if (uses.by_connections.contains(pool.name)) {
 		for (const Candidate &candidate : taking_new)
 			result.once.push_back(candidate.id);
+	}
+	for (const Member &member : pool.members) {
+		if (member.fast && !member.backup && member.status == MemberStatus::enabled &&
+		    uses.by_response.contains(pool.name))
+			result.fastest.push_back(ids.members.find(member_key(pool.name, member.name)));
 	}
 	if (uses.by_hash.contains(pool.name))
 		result.maglev = make_maglev(all);
@@ -203,12 +211,15 @@ Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids
 	return image;
 }
 
-Result<Image> make_pool_image(const Config &config, const Pool &pool, const TableSizes &sizes, Ids &ids)
+Result<Image> make_pool_image(const Config &config, const std::vector<Pool> &pools, const TableSizes &sizes, Ids &ids)
 {
+	const PoolUses uses = uses_of_pools(config);
 	Image image;
 
-	if (auto added = add_pool(image, pool, uses_of_pools(config), sizes, ids); !added)
-		return added.error();
+	for (const Pool &pool : pools) {
+		if (auto added = add_pool(image, pool, uses, sizes, ids); !added)
+			return added.error();
+	}
 	return image;
 }
 

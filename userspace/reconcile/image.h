@@ -22,6 +22,7 @@ struct PoolImage {
 	std::vector<uint32_t> maglev;
 	std::vector<uint32_t> once;
 	std::vector<uint32_t> backups;
+	std::vector<uint32_t> fastest;
 };
 
 // What a member is spared when it comes back: seconds.
@@ -61,7 +62,7 @@ struct Image {
 
 // Gives numbers to names that have none. `sizes` are those of the maps.
 Result<Image> make_image(const Config &config, const TableSizes &sizes, Ids &ids);
-// Of one pool only, which is as it is given, not as the configuration has it: its members, and its tables.
-Result<Image> make_pool_image(const Config &config, const Pool &pool, const TableSizes &sizes, Ids &ids);
+// Of some pools only, which are as they are given, not as the configuration has them: their members, and their tables.
+Result<Image> make_pool_image(const Config &config, const std::vector<Pool> &pools, const TableSizes &sizes, Ids &ids);
 
 } // namespace holdfast

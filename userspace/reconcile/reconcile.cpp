@@ -109,6 +109,7 @@ void Reconciler::keep_live_parts(hf_pool &wanted, const hf_pool &there) const
 	wanted.maglev = there.maglev;
 	wanted.once = there.once;
 	wanted.backups = there.backups;
+	wanted.fastest = there.fastest;
 	if (std::strcmp(wanted.name, there.name) != 0)
 		return;
 	wanted.mss = there.mss;
@@ -126,7 +127,7 @@ void Reconciler::note_return(uint32_t id, const hf_member &there, hf_member &val
 	} else {
 		const auto &[recover, warm_up] = settings->second;
 		const uint32_t now = maps_.now();
-		const bool returns = there.state == HF_MEMBER_DISABLED && value.state != HF_MEMBER_DISABLED;
+		const bool returns = there.state >= HF_MEMBER_DISABLED && value.state < HF_MEMBER_DISABLED;
 		const auto until = [&](uint32_t present, uint32_t setting, uint32_t longest) {
 			return !setting ? 0 : returns ? now + longest : std::min(present, now + longest);
 		};
@@ -203,6 +204,7 @@ Result<void> Reconciler::plan_tables()
 		slots_.occupy(pool.maglev.offset, pool.maglev.size);
 		slots_.occupy(pool.once.offset, pool.once.size);
 		slots_.occupy(pool.backups.offset, pool.backups.size);
+		slots_.occupy(pool.fastest.offset, pool.fastest.size);
 	}
 	for (const auto &[id, wanted] : image_.pools) {
 		hf_pool *live = maps_.pools.live(id);
@@ -210,7 +212,8 @@ Result<void> Reconciler::plan_tables()
 		for (const auto &[header, table] : {std::pair(&live->maglev, &wanted.maglev),
 						    {&live->rotation, &wanted.rotation},
 						    {&live->once, &wanted.once},
-						    {&live->backups, &wanted.backups}}) {
+						    {&live->backups, &wanted.backups},
+						    {&live->fastest, &wanted.fastest}}) {
 			if (auto planned = plan_table(header, *table); !planned)
 				return planned;
 		}

@@ -27,7 +27,7 @@ Result<void> check_fit(Maps &maps, const Image &image);
 // What cannot be written is found before anything is.
 Result<ReconcileReport> reconcile(Maps &maps, const Image &image);
 
-// Likewise, of an image of one pool whose members are the same, and may be in other states and of other weights:
+// Likewise, of an image of some pools whose members are the same, and may be in other states and of other weights:
 // everything else is as it is.
 Result<ReconcileReport> reconcile_pool(Maps &maps, const Image &image);
 

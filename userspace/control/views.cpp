@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "control/views.h"
+
+#include <fmt/format.h>
+#include <set>
+#include <unistd.h>
+
+#include "control/doctor.h"
+
+namespace holdfast
+{
+
+namespace
+{
+
+using nlohmann::json;
+
+json traffic_json(const hf_traffic &traffic, const Rates &rates)
+{
+	return {{"connections", traffic.connections},
+		{"sessions_recorded", traffic.sessions},
+		{"forward_packets", traffic.forward_packets},
+		{"forward_bytes", traffic.forward_bytes},
+		{"reply_packets", traffic.reply_packets},
+		{"reply_bytes", traffic.reply_bytes},
+		{"rates",
+		 {{"connections", rates.connections},
+		  {"forward_packets", rates.forward_packets},
+		  {"reply_packets", rates.reply_packets},
+		  {"forward_bytes", rates.forward_bytes},
+		  {"reply_bytes", rates.reply_bytes}}}};
+}
+
+const char *member_state(MemberStatus status, bool up)
+{
+	if (status == MemberStatus::disabled)
+		return "disabled";
+	if (!up)
+		return "down";
+	return status == MemberStatus::draining ? "draining" : "up";
+}
+
+json latency_json(const std::optional<std::chrono::microseconds> &latency)
+{
+	return latency ? json(static_cast<double>(latency->count()) / 1000) : json();
+}
+
+int64_t unix_seconds(std::chrono::system_clock::time_point time)
+{
+	return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
+}
+
+json health_json(const MemberState &member)
+{
+	json checks = json::array();
+
+	for (const CheckState &check : member.checks) {
+		json history = json::array();
+
+		for (const CheckState::Result &result : check.history)
+			history.push_back({{"at", unix_seconds(result.at)},
+					   {"passed", result.passed},
+					   {"latency_ms", latency_json(result.latency)}});
+		checks.push_back({{"name", check.name},
+				  {"up", check.up},
+				  {"known", check.known},
+				  {"damped", check.damped},
+				  {"against", check.against},
+				  {"needed", check.needed},
+				  {"passed", check.passed},
+				  {"failed", check.failed},
+				  {"last_problem", check.last_problem},
+				  {"latency_ms", latency_json(check.latency)},
+				  {"history", history}});
+	}
+	return {{"up", member.up},
+		{"since", member.since.time_since_epoch().count() ? json(unix_seconds(member.since)) : json()},
+		{"checks", checks}};
+}
+
+} // namespace
+
+json Views::interfaces() const
+{
+	json list = json::array();
+
+	for (const Attachment &attachment : controller.attachments())
+		list.push_back(
+			{{"name", attachment.interface}, {"mode", word(attachment.mode)}, {"note", attachment.note}});
+	return list;
+}
+
+json Views::virtual_servers() const
+{
+	json list = json::array();
+
+	for (const VirtualServer &server : controller.configured().virtual_servers) {
+		const uint32_t id = controller.ids().virtual_servers.find(server.name);
+		json one = traffic_json(controller.maps().virtual_server_counters.sum(id),
+					controller.virtual_server_rates(id));
+
+		one["name"] = server.name;
+		one["id"] = id;
+		one["address"] = server.address.text();
+		one["port"] = server.first_port == server.last_port
+				      ? std::to_string(server.first_port)
+				      : fmt::format("{}-{}", server.first_port, server.last_port);
+		one["protocol"] = word(server.protocol);
+		one["forwarding"] = word(server.forwarding);
+		one["method"] = word(server.method);
+		one["pool"] = server.pool;
+		one["persistence"] = server.persistence;
+		one["idle_timeout"] = server.idle_timeout;
+		for (const Address &address : server.source_addresses)
+			one["source_addresses"].push_back(address.text());
+		one["x_forwarded_for"] = server.x_forwarded_for;
+		list.push_back(one);
+	}
+	return list;
+}
+
+json Views::member(const std::string &pool, const Member &member) const
+{
+	const std::string key = member_key(pool, member.name);
+	const uint32_t id = controller.ids().members.find(key);
+	json one = traffic_json(controller.maps().member_counters.sum(id), controller.member_rates(id));
+
+	one["name"] = key;
+	one["id"] = id;
+	one["address"] = member.address.text();
+	one["port"] = member.port;
+	one["weight"] = member.weight;
+	one["places"] = std::max(0, static_cast<int32_t>(controller.maps().member_connections.get(id)));
+	one["connection_limit"] = member.connection_limit;
+	one["cookie"] = member.cookie;
+	one["status"] = word(member.status);
+	one["state"] = member_state(member.status, !controller.is_down(pool, member.name));
+	if (const auto checked = checker.member(key))
+		one["health"] = health_json(*checked);
+	one["overridden"] = controller.overrides().contains(key);
+	one["next_hop"] = controller.mirror().unresolved().contains(id) ? "unresolved" : "resolved";
+	return one;
+}
+
+json Views::members() const
+{
+	json list = json::array();
+
+	for (const Pool &pool : controller.configured().pools) {
+		for (const Member &member : with_overrides(pool, controller.overrides()).members)
+			list.push_back(this->member(pool.name, member));
+	}
+	return list;
+}
+
+json Views::pools() const
+{
+	json list = json::array();
+
+	for (const Pool &pool : controller.configured().pools)
+		list.push_back({{"name", pool.name},
+				{"id", controller.ids().pools.find(pool.name)},
+				{"members", pool.members.size()}});
+	return list;
+}
+
+json Views::rules() const
+{
+	json list = json::array();
+
+	for (const Rule &rule : controller.configured().rules) {
+		json one = {{"name", rule.name},
+			    {"id", controller.ids().rules.find(rule.name)},
+			    {"type", word(rule.type)},
+			    {"predefined", rule.name.starts_with("LB_PERSIS_")}};
+
+		if (keeps_table(rule.type)) {
+			one["timeout"] = rule.timeout;
+			one["match_across"] = rule.match_across;
+		}
+		if (rule.type == HF_RULE_INSERT_COOKIE) {
+			one["timeout"] = rule.timeout;
+			one["cookie_attributes"] = rule.cookie_attributes.substr(2);
+		}
+		if (rule.type == HF_RULE_SOURCE_ADDRESS) {
+			one["ipv4_mask_bits"] = rule.ipv4_mask_bits;
+			one["ipv6_mask_bits"] = rule.ipv6_mask_bits;
+		}
+		if (rule.type == HF_RULE_RADIUS_ATTRIBUTE) {
+			one["override_connection_limit"] = rule.override_connection_limit;
+			one["relation"] = rule.relation == HF_RELATION_OR ? "or" : "and";
+			one["attributes"] = json::array();
+			for (const RadiusAttribute &attribute : rule.attributes)
+				one["attributes"].push_back(text(attribute));
+		}
+		if (!rule.keyword.empty())
+			one["keyword"] = rule.keyword;
+		if (rule.type == HF_RULE_PASSIVE_COOKIE)
+			one["session_keyword_type"] = word(rule.session_keyword);
+		one["decides"] = reads_datagrams(rule.type) ? "datagram"
+				 : reads_http(rule.type)    ? "request"
+							    : "connection";
+		list.push_back(one);
+	}
+	return list;
+}
+
+json Views::counters() const
+{
+	const Maps &maps = controller.maps();
+	json list = json::array();
+
+#define HF_REASON_JSON(reason, reason_kind, text)                                                                      \
+	list.push_back({{"reason", #reason},                                                                           \
+			{"kind", #reason_kind},                                                                        \
+			{"packets", maps.reasons.sum(HF_REASON_##reason)},                                             \
+			{"meaning", text}});
+	HF_REASONS(HF_REASON_JSON)
+#undef HF_REASON_JSON
+	return list;
+}
+
+json Views::status() const
+{
+	const TableSizes &tables = controller.maps().tables();
+
+	return {{"daemon",
+		 {{"version", HOLDFAST_VERSION},
+		  {"pid", ::getpid()},
+		  {"config", controller.config_path()},
+		  {"config_differs", controller.file_differs()}}},
+		{"interfaces", interfaces()},
+		{"virtual_servers", virtual_servers()},
+		{"members", members()},
+		{"sessions",
+		 {{"live", sweeper.sessions()}, {"expired", sweeper.sessions_expired()}, {"limit", tables.sessions}}},
+		{"connections", {{"live", sweeper.connections()}, {"limit", tables.connections / 2}}}};
+}
+
+json Views::findings() const
+{
+	std::set<std::string> unresolved;
+	json list = json::array();
+
+	for (const uint32_t id : controller.mirror().unresolved())
+		unresolved.insert(controller.ids().members.name(id));
+	auto findings = examine_host(controller.configured());
+	const auto ways = examine_ways(controller.attachments(), unresolved);
+	findings.insert(findings.end(), ways.begin(), ways.end());
+	for (const Finding &finding : findings)
+		list.push_back({{"kind", finding.wrong ? "error" : "note"},
+				{"what", finding.what},
+				{"remedy", finding.remedy}});
+	return list;
+}
+
+} // namespace holdfast

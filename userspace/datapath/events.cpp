@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "datapath/events.h"
+
+#include <bpf/libbpf.h>
+
+namespace holdfast
+{
+
+Result<std::unique_ptr<EventRing>> EventRing::open(Maps &maps, Take take)
+{
+	std::unique_ptr<EventRing> events(new EventRing(maps, std::move(take)));
+	const auto sample = [](void *context, void *data, size_t size) {
+		const auto &self = *static_cast<const EventRing *>(context);
+
+		if (self.wanted_ && size >= sizeof(hf_event))
+			self.take_(*static_cast<const hf_event *>(data));
+		return 0;
+	};
+
+	events->ring_ = ring_buffer__new(maps.events, sample, events.get(), nullptr);
+	if (!events->ring_)
+		return Error::system("the ring of events", errno);
+	events->want(false);
+	return events;
+}
+
+EventRing::~EventRing()
+{
+	if (ring_)
+		want(false);
+	ring_buffer__free(ring_);
+}
+
+int EventRing::fd() const
+{
+	return ring_buffer__epoll_fd(ring_);
+}
+
+void EventRing::drain()
+{
+	ring_buffer__consume(ring_);
+}
+
+void EventRing::want(bool wanted)
+{
+	drain();
+	wanted_ = wanted;
+	maps_.events_wanted.set(0, wanted);
+}
+
+} // namespace holdfast

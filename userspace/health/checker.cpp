@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "health/checker.h"
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+#include <random>
+
+#include "health/judge.h"
+#include "health/probe.h"
+#include "util/log.h"
+
+namespace holdfast
+{
+
+namespace
+{
+
+namespace asio = boost::asio;
+using Clock = std::chrono::steady_clock;
+
+// Latencies are smoothed by this share of the new one. Who is within `near` of the fastest is as fast; who was stays
+// so until it is `far` away.
+constexpr double smoothing = 0.25, near = 1.25, far = 1.5;
+constexpr auto compare_interval = std::chrono::seconds(1);
+
+} // namespace
+
+class HealthChecker::Loop
+{
+public:
+	explicit Loop(std::function<void()> changed)
+		: changed_(std::move(changed)), pinger_(loop_), comparing_(loop_), random_(std::random_device{}())
+	{
+		compare_later();
+	}
+
+	void run() { loop_.run(); }
+	void stop() { loop_.stop(); }
+	void configure(const Config &config, const Health &health);
+	Health verdicts() const;
+	std::optional<MemberState> member(const std::string &key) const;
+
+private:
+	// One member under one check.
+	struct Target {
+		Target(asio::io_context &loop, const HealthCheck &by, Endpoint at, bool up)
+			: check(by), endpoint(at), judge(by.healthy_threshold, by.unhealthy_threshold, up), timer(loop)
+		{
+			state.name = by.name;
+			state.up = up;
+		}
+
+		HealthCheck check;
+		Endpoint endpoint;
+		std::shared_ptr<Prober> prober; // none: it cannot be carried out
+		Judge judge;
+		asio::steady_timer timer;
+		Clock::time_point next{};
+		uint64_t begun = 0, counted = 0; // probes, by number
+		CheckState state;
+	};
+	struct Checked {
+		std::string name; // of the member
+		bool any = false;
+		bool up = true, fast = false;
+		bool enabled = true;
+		std::chrono::system_clock::time_point since{};
+		std::vector<std::shared_ptr<Target>> targets;
+	};
+	using Members = std::map<std::string, Checked>; // by name
+
+	void follow(const Config &config, const Health &health);
+	void begin(const std::shared_ptr<Target> &target);
+	void wait(const std::shared_ptr<Target> &target);
+	void take(const std::string &pool, const std::string &member, const std::shared_ptr<Target> &target,
+		  uint64_t number, const ProbeResult &result);
+	void compare_later();
+	bool compare(Members &members) const;
+	std::shared_ptr<Target> make_target(const HealthCheck &check, const Member &member, bool up);
+	static bool is_up(const Checked &member);
+
+	asio::io_context loop_;
+	std::function<void()> changed_;
+	Pinger pinger_;
+	asio::steady_timer comparing_;
+	std::minstd_rand random_;
+	mutable std::mutex mutex_; // over what follows, which the loop alone changes
+	std::map<std::string, Members> pools_;
+	std::map<const Target *, std::pair<std::string, std::string>> places_; // pool and member
+	std::set<std::string> compared_; // pools whose fastest members are asked for
+	std::map<std::string, std::pair<HealthCheck, std::shared_ptr<Prober>>> probers_;
+};
+
+bool HealthChecker::Loop::is_up(const Checked &member)
+{
+	const auto up = [](const auto &target) { return target->judge.up(); };
+
+	return member.targets.empty() || (member.any ? std::any_of(member.targets.begin(), member.targets.end(), up)
+						     : std::all_of(member.targets.begin(), member.targets.end(), up));
+}
+
+std::shared_ptr<HealthChecker::Loop::Target> HealthChecker::Loop::make_target(const HealthCheck &check,
+									      const Member &member, bool up)
+{
+	auto target = std::make_shared<Target>(loop_, check, Endpoint{member.address, member.port}, up);
+	auto &[of, prober] = probers_[check.name];
+
+	if (!prober || !(of == check)) {
+		auto made = Prober::make(check, pinger_);
+
+		of = check;
+		prober = made ? *made : nullptr;
+		if (!made) {
+			log_error("{}; its members stay as they are", made.error().message());
+			target->state.last_problem = made.error().message();
+		}
+	}
+	target->prober = prober;
+	return target;
+}
+
+void HealthChecker::Loop::configure(const Config &config, const Health &health)
+{
+	asio::post(loop_, [this, config, health] { follow(config, health); });
+}
+
+void HealthChecker::Loop::follow(const Config &config, const Health &health)
+{
+	std::map<std::string, const HealthCheck *> checks;
+	std::map<std::string, Members> pools;
+	const std::lock_guard lock(mutex_);
+
+	for (const HealthCheck &check : config.health_checks)
+		checks.emplace(check.name, &check);
+	places_.clear();
+	compared_.clear();
+	for (const VirtualServer &server : config.virtual_servers) {
+		if (server.method == HF_METHOD_FASTEST_RESPONSE)
+			compared_.insert(server.pool);
+	}
+	for (const Pool &pool : config.pools) {
+		auto of_pool = health.find(pool.name);
+
+		if (pool.health_checks.empty())
+			continue;
+		for (const Member &member : pool.members) {
+			auto &before = pools_[pool.name][member.name];
+			Checked &now = pools[pool.name][member.name];
+			const bool up = of_pool == health.end() || !of_pool->second.down.contains(member.name);
+
+			now.name = member.name;
+			now.any = pool.any_check;
+			now.since = before.since;
+			now.fast = before.fast;
+			now.enabled = member.status == MemberStatus::enabled;
+			for (const std::string &name : pool.health_checks) {
+				auto same = std::find_if(
+					before.targets.begin(), before.targets.end(), [&](const auto &target) {
+						return target->check == *checks.at(name) && target->prober &&
+						       target->endpoint == Endpoint{member.address, member.port};
+					});
+
+				if (same != before.targets.end()) {
+					now.targets.push_back(*same);
+					before.targets.erase(same);
+				} else {
+					now.targets.push_back(make_target(*checks.at(name), member, up));
+					begin(now.targets.back());
+				}
+				places_[now.targets.back().get()] = {pool.name, member.name};
+			}
+			now.up = is_up(now);
+		}
+	}
+	// Whoever is not in it any more: its timer is the end of it.
+	for (const auto &[name, members] : pools_) {
+		for (const auto &[key, member] : members) {
+			for (const auto &target : member.targets) {
+				if (!places_.contains(target.get()))
+					target->timer.cancel();
+			}
+		}
+	}
+	std::erase_if(probers_, [&](const auto &one) { return !checks.contains(one.first); });
+	pools_ = std::move(pools);
+	asio::post(loop_, changed_);
+}
+
+// Not all at once.
+void HealthChecker::Loop::begin(const std::shared_ptr<Target> &target)
+{
+	const auto spread = std::chrono::milliseconds(target->check.interval * 1000);
+
+	if (!target->prober)
+		return;
+	target->next = Clock::now() + std::chrono::milliseconds(random_() % static_cast<uint32_t>(spread.count()));
+	wait(target);
+}
+
+void HealthChecker::Loop::wait(const std::shared_ptr<Target> &target)
+{
+	target->timer.expires_at(target->next);
+	target->timer.async_wait([this, target](boost::system::error_code stopped) {
+		std::pair<std::string, std::string> place;
+
+		{
+			const std::lock_guard lock(mutex_);
+			auto found = places_.find(target.get());
+
+			if (stopped || found == places_.end())
+				return;
+			place = found->second;
+		}
+		const uint64_t number = ++target->begun;
+
+		asio::co_spawn(
+			loop_,
+			[](std::shared_ptr<Prober> prober, Endpoint endpoint) -> asio::awaitable<ProbeResult> {
+				co_return co_await prober->probe(endpoint);
+			}(target->prober, target->endpoint),
+			[this, target, place, number](const std::exception_ptr &failed, const ProbeResult &result) {
+				ProbeResult taken = result;
+
+				if (failed) {
+					try {
+						std::rethrow_exception(failed);
+					} catch (const std::exception &exception) {
+						taken = {false, exception.what(), {}, true};
+					}
+				}
+				take(place.first, place.second, target, number, taken);
+			});
+		// A loop that was held up does not catch up on what it has missed.
+		const auto interval = std::chrono::seconds(target->check.interval);
+		target->next = std::max(target->next + interval, Clock::now());
+		wait(target);
+	});
+}
+
+void HealthChecker::Loop::take(const std::string &pool, const std::string &member,
+			       const std::shared_ptr<Target> &target, uint64_t number, const ProbeResult &result)
+{
+	CheckState &state = target->state;
+	bool changed = false;
+
+	{
+		const std::lock_guard lock(mutex_);
+		const auto now = Clock::now();
+
+		// A later probe has said more by now; or nobody asks any more.
+		if (number <= target->counted || !places_.contains(target.get()))
+			return;
+		target->counted = number;
+		if (result.local) {
+			// It says nothing about the member.
+			if (state.last_problem != result.problem)
+				log_error("health check {} of {} could not be made: {}", state.name,
+					  member_key(pool, member), result.problem);
+			state.last_problem = result.problem;
+			return;
+		}
+		target->judge.add(result.passed, now);
+		state.known = true;
+		state.up = target->judge.up();
+		state.damped = !state.up && target->judge.damped(now);
+		state.against = target->judge.against();
+		state.needed = state.up ? target->check.unhealthy_threshold : target->judge.needed(now);
+		(result.passed ? state.passed : state.failed)++;
+		if (!result.passed)
+			state.last_problem = result.problem;
+		if (result.passed && result.latency) {
+			const auto before = state.latency.value_or(*result.latency);
+			state.latency =
+				before + std::chrono::microseconds(static_cast<int64_t>(
+						 smoothing * static_cast<double>((*result.latency - before).count())));
+		}
+		state.history.push_back({std::chrono::system_clock::now(), result.passed, result.latency});
+		if (state.history.size() > history_length)
+			state.history.pop_front();
+		Checked &checked = pools_[pool][member];
+		if (checked.up != is_up(checked)) {
+			checked.up = !checked.up;
+			checked.since = state.history.back().at;
+			changed = true;
+			if (checked.up)
+				log_info("member {} is up (check {})", member_key(pool, member), state.name);
+			else
+				log_warning("member {} is down: check {}: {}", member_key(pool, member), state.name,
+					    state.last_problem);
+		}
+	}
+	if (changed)
+		changed_();
+}
+
+void HealthChecker::Loop::compare_later()
+{
+	comparing_.expires_after(compare_interval);
+	comparing_.async_wait([this](boost::system::error_code stopped) {
+		bool changed = false;
+
+		if (stopped)
+			return;
+		{
+			const std::lock_guard lock(mutex_);
+
+			for (const std::string &name : compared_) {
+				auto pool = pools_.find(name);
+				changed |= pool != pools_.end() && compare(pool->second);
+			}
+		}
+		if (changed)
+			changed_();
+		compare_later();
+	});
+}
+
+// Who of the pool is fast? Of several checks the slowest counts.
+bool HealthChecker::Loop::compare(Members &members) const
+{
+	std::map<std::string, double> latencies;
+	bool changed = false;
+
+	for (const auto &[name, member] : members) {
+		for (const auto &target : member.targets) {
+			if (member.up && member.enabled && target->state.latency)
+				latencies[name] =
+					std::max(latencies[name], static_cast<double>(target->state.latency->count()));
+		}
+	}
+	const auto fastest = std::min_element(latencies.begin(), latencies.end(),
+					      [](const auto &a, const auto &b) { return a.second < b.second; });
+	for (auto &[name, member] : members) {
+		auto latency = latencies.find(name);
+		const bool fast =
+			latency != latencies.end() && latency->second <= fastest->second * (member.fast ? far : near);
+
+		changed |= fast != member.fast;
+		member.fast = fast;
+	}
+	return changed;
+}
+
+Health HealthChecker::Loop::verdicts() const
+{
+	const std::lock_guard lock(mutex_);
+	Health health;
+
+	for (const auto &[pool, members] : pools_) {
+		for (const auto &[name, member] : members) {
+			if (!member.up)
+				health[pool].down.insert(name);
+			if (member.fast)
+				health[pool].fast.insert(name);
+		}
+	}
+	return health;
+}
+
+std::optional<MemberState> HealthChecker::Loop::member(const std::string &key) const
+{
+	const size_t slash = key.find('/');
+	const std::lock_guard lock(mutex_);
+	auto pool = pools_.find(key.substr(0, slash));
+
+	if (pool == pools_.end())
+		return std::nullopt;
+	auto member = pool->second.find(key.substr(slash + 1));
+	if (member == pool->second.end())
+		return std::nullopt;
+	MemberState state{member->second.up, member->second.since, {}};
+	for (const auto &target : member->second.targets)
+		state.checks.push_back(target->state);
+	return state;
+}
+
+HealthChecker::HealthChecker(std::function<void()> changed)
+	: loop_(std::make_unique<Loop>(std::move(changed))), thread_([this] { loop_->run(); })
+{
+}
+
+HealthChecker::~HealthChecker()
+{
+	loop_->stop();
+	thread_.join();
+}
+
+Result<void> HealthChecker::test(const Config &config)
+{
+	asio::io_context loop;
+	Pinger pinger(loop);
+
+	for (const HealthCheck &check : config.health_checks) {
+		if (auto made = Prober::make(check, pinger); !made)
+			return made.error();
+	}
+	return {};
+}
+
+void HealthChecker::configure(const Config &config, const Health &health)
+{
+	loop_->configure(config, health);
+}
+
+Health HealthChecker::verdicts() const
+{
+	return loop_->verdicts();
+}
+
+std::optional<MemberState> HealthChecker::member(const std::string &key) const
+{
+	return loop_->member(key);
+}
+
+} // namespace holdfast
