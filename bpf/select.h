@@ -81,12 +81,19 @@ static __always_inline __u32 select_by_response(__u32 pool_id)
 {
 	const struct hf_pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
 	__u32 *turn = bpf_map_lookup_elem(&pool_turns, &pool_id), member;
+	struct hf_selection_table table;
 
 	if (!pool || !turn)
 		return 0;
-	member = select_from(selection_table(&pool->fastest), __sync_fetch_and_add(turn, 1), pool_id,
-			     HF_FASTEST_ATTEMPTS);
-	return member ?: select_by_turn(pool_id);
+	table = selection_table(&pool->fastest);
+	if (table.size) {
+		member = select_from(table, *(volatile __u32 *)turn, pool_id, HF_FASTEST_ATTEMPTS);
+		if (member) {
+			__sync_fetch_and_add(turn, 1);
+			return member;
+		}
+	}
+	return select_by_turn(pool_id);
 }
 
 __noinline __u32 select_at_random(__u32 pool_id)

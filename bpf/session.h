@@ -122,8 +122,9 @@ __noinline __u32 session_record(const struct session_query *query, __u32 virtual
 		return session->member;
 	if (!member_honours_session(member, query->pool))
 		return member; /* taken out of service during the handshake */
-	from = session ? session->member : 0;
-	if (!session && !session_has_room(virtual_server, query->now))
+	/* One that is over, and not swept yet, is as good as none. */
+	from = session && session_alive(session, query->timeout, query->now) ? session->member : 0;
+	if (!from && !session_has_room(virtual_server, query->now))
 		return member;
 	if (!bpf_map_update_elem(&sessions, &key, &fresh, session ? BPF_ANY : BPF_NOEXIST)) {
 		session_count(virtual_server, member);

@@ -18,6 +18,9 @@ static __always_inline int way_find(hook_context *context, const struct packet *
 
 	if (reason == HF_REASON_too_big)
 		return reject_too_big(context, packet, family_mtu(packet, connection, answer->hop.mtu));
+	/* What a member's service sends to this host, which asked it whether it is well. */
+	if (reason == HF_REASON_no_route && connection->flags & HF_CONNECTION_PER_DATAGRAM && !connection->last_seen)
+		return HOOK_PASS;
 	if (reason)
 		return drop(reason);
 	connection->next_hop = answer->index;

@@ -253,6 +253,26 @@ TEST_F(Health, DatagramServers)
 	EXPECT_FALSE(member("sip4/rs1").contains("health"));
 }
 
+// What a SIP server sends by itself leaves as the virtual server's: its answer to a check is for this host.
+TEST_F(Health, AnswersOfServersThatBeginThemselves)
+{
+	const std::string check = "  - {name: talk, type: udp, interval: 1, timeout: 1, healthy_threshold: 1, "
+				  "unhealthy_threshold: 2, send_hex: 77686f, expect_hex: 7273}\n";
+	std::string yaml = checked(check, {{"name4", "health_checks: [talk]"}, {"name6", "health_checks: [talk]"}});
+
+	// The name service stands for one that speaks SIP.
+	yaml.insert(yaml.find("persistence:\n") + 13, "  - {name: calls, type: sip-call-id}\n");
+	for (const std::string pool : {"pool: name4, persistence: rule", "pool: name6, persistence: rule"})
+		yaml.replace(yaml.find(pool), pool.size(), pool.substr(0, 11) + ", persistence: calls");
+	lab_.start_services();
+	lab_.start_daemon(yaml);
+	for (const char *name : {"name4/rs1", "name6/rs1"}) {
+		expect_known(name);
+		wait([&] { return member(name)["health"]["checks"][0]["passed"] > 2; }, 6);
+		EXPECT_EQ(member(name)["health"]["checks"][0]["failed"], 0) << member(name).dump();
+	}
+}
+
 TEST_F(Health, CertificatesAreVerifiedUnlessToldOtherwise)
 {
 	const std::string directory = lab_.directory();

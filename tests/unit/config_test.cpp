@@ -517,9 +517,9 @@ const Broken broken[] = {
 	{"check_path", "path: /health", "path: health",
 	 "f:3:47: health_checks[0].path: 'health' does not begin with '/'", good_checks},
 	{"check_header", "host: www.example.com, method", "host: \"a\\r\\nb\", method",
-	 "f:3:62: health_checks[0].host: 'a\\x0d\\x0ab': 1-1024 visible ASCII characters are allowed", good_checks},
+	 "f:3:62: health_checks[0].host: 'a\\x0d\\x0ab': 1-255 visible ASCII characters are allowed", good_checks},
 	{"check_status", "200-299,304", "299-200",
-	 "f:3:107: health_checks[0].expect_status: '299-200' is no list of status codes; allowed: 100-599, as in "
+	 "f:3:107: health_checks[0].expect_status: '299-200' is no list of status codes; allowed: 200-599, as in "
 	 "200-299,304",
 	 good_checks},
 	{"check_of_another_type", "type: tcp}", "type: tcp, path: /}",

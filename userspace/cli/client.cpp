@@ -12,35 +12,50 @@
 namespace holdfast
 {
 
-Reply call(const std::string &socket, const std::string &method, const std::string &target, const std::string &body)
+namespace
 {
-	namespace http = boost::beast::http;
-	using Protocol = boost::asio::local::stream_protocol;
-	boost::asio::io_context loop;
-	Protocol::socket stream(loop);
+
+namespace http = boost::beast::http;
+using Protocol = boost::asio::local::stream_protocol;
+
+// Connects, and sends the request; otherwise `reply` says why not.
+bool ask(Protocol::socket &stream, const std::string &socket, const std::string &method, const std::string &target,
+	 const std::string &body, Reply &reply)
+{
 	boost::system::error_code error;
-	Reply reply;
 
 	if (socket.size() >= sizeof(sockaddr_un::sun_path)) {
 		reply.problem = socket + ": too long for a socket's path";
-		return reply;
-	}
-	stream.connect(Protocol::endpoint(socket), error);
-	if (error) {
-		reply.problem = fmt::format("{}: {}", socket, error.message());
-		return reply;
+		return false;
 	}
 	http::request<http::string_body> request(http::string_to_verb(method), target, 11);
 	request.set(http::field::host, "holdfast");
 	request.keep_alive(false);
 	request.body() = body;
 	request.prepare_payload();
+	stream.connect(Protocol::endpoint(socket), error);
+	if (!error)
+		http::write(stream, request, error);
+	if (error)
+		reply.problem = fmt::format("{}: {}", socket, error.message());
+	return !error;
+}
+
+} // namespace
+
+Reply call(const std::string &socket, const std::string &method, const std::string &target, const std::string &body)
+{
+	boost::asio::io_context loop;
+	Protocol::socket stream(loop);
+	boost::system::error_code error;
 	boost::beast::flat_buffer buffer;
 	http::response_parser<http::string_body> parser;
+	Reply reply;
+
+	if (!ask(stream, socket, method, target, body, reply))
+		return reply;
 	parser.body_limit(uint64_t{1} << 32U);
-	http::write(stream, request, error);
-	if (!error)
-		http::read(stream, buffer, parser, error);
+	http::read(stream, buffer, parser, error);
 	if (error) {
 		reply.problem = fmt::format("{}: {}", socket, error.message());
 		return reply;
@@ -48,6 +63,44 @@ Reply call(const std::string &socket, const std::string &method, const std::stri
 	reply.reached = true;
 	reply.status = parser.get().result_int();
 	reply.body = nlohmann::json::parse(parser.get().body(), nullptr, false);
+	return reply;
+}
+
+Reply read_lines(const std::string &socket, const std::string &target,
+		 const std::function<void(const std::string &line)> &take)
+{
+	boost::asio::io_context loop;
+	Protocol::socket stream(loop);
+	boost::system::error_code error;
+	boost::beast::flat_buffer buffer;
+	http::response_parser<http::buffer_body> parser;
+	std::string waiting;
+	char bytes[65536];
+	Reply reply;
+
+	if (!ask(stream, socket, "GET", target, {}, reply))
+		return reply;
+	parser.body_limit(boost::none);
+	http::read_header(stream, buffer, parser, error);
+	if (error) {
+		reply.problem = fmt::format("{}: {}", socket, error.message());
+		return reply;
+	}
+	reply.reached = true;
+	reply.status = parser.get().result_int();
+	reply.body = nlohmann::json::object();
+	while (!parser.is_done() && !error) {
+		parser.get().body().data = bytes;
+		parser.get().body().size = sizeof(bytes);
+		http::read_some(stream, buffer, parser, error);
+		if (error == http::error::need_buffer)
+			error = {};
+		waiting.append(bytes, sizeof(bytes) - parser.get().body().size);
+		for (size_t end = waiting.find('\n'); end != std::string::npos; end = waiting.find('\n')) {
+			take(waiting.substr(0, end));
+			waiting.erase(0, end + 1);
+		}
+	}
 	return reply;
 }
 

@@ -9,6 +9,9 @@
 #include <unistd.h>
 
 #include "cli/client.h"
+#include "cli/documents.h"
+#include "cli/exchange.h"
+#include "cli/outcome.h"
 #include "cli/print.h"
 #include "config/config.h"
 #include "util/file.h"
@@ -21,8 +24,6 @@ namespace
 {
 
 using nlohmann::json;
-
-constexpr int done = 0, failed = 1, wrong_usage = 2, no_daemon = 3;
 
 struct Arguments {
 	std::string socket = "/run/holdfast/holdfast.sock";
@@ -37,37 +38,12 @@ struct Arguments {
 	uint64_t limit = 1000;
 	uint32_t weight = 0;
 	std::string pin_directory = "/sys/fs/bpf/holdfast";
+	std::string address, from, to, shell;
+	std::vector<std::string> settings;
+	bool follow = false;
+
+	ExchangeOptions exchange() const { return {socket, as_json, dry_run}; }
 };
-
-void complain(const std::string &text)
-{
-	fmt::print(stderr, "holdfast: {}\n", text);
-}
-
-// Prints what the daemon refused; 0 if it did not.
-int check_reply(const Reply &reply, const std::string &file = {})
-{
-	if (!reply.reached) {
-		complain(fmt::format("no daemon answers: {}", reply.problem));
-		return no_daemon;
-	}
-	if (reply.status == 200 && !reply.body.is_discarded())
-		return done;
-	if (!reply.body.is_object() || !reply.body.contains("errors")) {
-		complain(fmt::format("the daemon answered {}", reply.status));
-		return failed;
-	}
-	for (const json &error : reply.body["errors"]) {
-		const ConfigError one{error.value("line", 0), error.value("column", 0), error.value("path", ""),
-				      error.value("message", "")};
-
-		if (file.empty())
-			complain(one.message);
-		else
-			fmt::print(stderr, "{}\n", one.text(file));
-	}
-	return failed;
-}
 
 int show(const Arguments &arguments, const std::string &target, const std::function<std::string(const json &)> &print)
 {
@@ -207,25 +183,7 @@ int apply_file(const Arguments &arguments)
 		complain(text.error().message());
 		return failed;
 	}
-	const Reply reply =
-		call(arguments.socket, "PUT", arguments.dry_run ? "/v1/config?dry_run=1" : "/v1/config", *text);
-	if (const int status = check_reply(reply, arguments.file))
-		return status;
-	if (arguments.as_json) {
-		fmt::print("{}\n", reply.body.dump(1));
-		return done;
-	}
-	for (const json &change : reply.body["changes"])
-		fmt::print("{}\n", change.get<std::string>());
-	if (reply.body["changes"].empty())
-		fmt::print("nothing differs\n");
-	if (arguments.dry_run)
-		fmt::print("dry run: nothing was changed\n");
-	else
-		fmt::print("applied: {} map writes; {} sessions and {} connections were of what is gone\n",
-			   reply.body["writes"].get<uint64_t>(), reply.body["sessions_removed"].get<uint64_t>(),
-			   reply.body["connections_removed"].get<uint64_t>());
-	return done;
+	return apply_text(arguments.exchange(), *text, arguments.file);
 }
 
 int change_member(const Arguments &arguments, const json &change)
@@ -235,11 +193,24 @@ int change_member(const Arguments &arguments, const json &change)
 
 	if (const int status = check_reply(reply))
 		return status;
-	if (arguments.as_json)
+	if (arguments.as_json) {
 		fmt::print("{}\n", reply.body.dump(1));
-	else
-		fmt::print("{}", print_members(json::array({reply.body})));
+		return done;
+	}
+	fmt::print("{}", print_members(json::array({reply.body})));
+	if (reply.body.contains("drain"))
+		fmt::print("{}", print_forecast(reply.body["drain"]));
 	return done;
+}
+
+int print_events(const Arguments &arguments)
+{
+	const auto take = [&](const std::string &line) {
+		fmt::print("{}\n", arguments.as_json ? line : print_event(json::parse(line, nullptr, false)));
+		std::fflush(stdout);
+	};
+
+	return check_reply(read_lines(arguments.socket, arguments.follow ? "/v1/events?follow=1" : "/v1/events", take));
 }
 
 int delete_sessions(const Arguments &arguments)
@@ -302,6 +273,8 @@ public:
 		add_explain();
 		add_sessions();
 		add_members();
+		add_exchange();
+		add_documents();
 		auto *command = add(&app_, "detach", "remove programs, links and pins (stop the daemon first)",
 				    [this] { return detach(arguments_); });
 		command->add_option("--pin-dir", arguments_.pin_directory, "where they are pinned")
@@ -340,6 +313,57 @@ private:
 		    [this] { return show(arguments_, "/v1/status", print_status); });
 		add(&app_, "doctor", "what keeps the host from serving what is configured, and the remedies",
 		    [this] { return examine(arguments_); });
+	}
+
+	void add_exchange()
+	{
+		CLI::App *events =
+			add(&app_, "events", "what has happened: members, configurations; sessions, if followed",
+			    [this] { return print_events(arguments_); });
+		events->add_flag("--follow,-f", arguments_.follow, "and what happens from now on, sessions too");
+		CLI::App *rule = app_.add_subcommand("rule", "persistence rules");
+		rule->require_subcommand(1);
+		CLI::App *clone =
+			add(rule, "clone", "a new rule with another one's settings, and some of its own", [this] {
+				return clone_rule(arguments_.exchange(), arguments_.from, arguments_.to,
+						  arguments_.settings);
+			});
+		clone->add_option("FROM", arguments_.from, "a rule, also a predefined one")->required();
+		clone->add_option("TO", arguments_.to, "the new one's name")->required();
+		clone->add_option("KEY=VALUE", arguments_.settings, "settings that differ, as in timeout=600");
+		clone->add_flag("--dry-run", arguments_.dry_run, "say what would change, and change nothing");
+		CLI::App *import =
+			app_.add_subcommand("import", "rules in other formats, into the running configuration");
+		import->require_subcommand(1);
+		CLI::App *txt = add(import, "txt", "port-forwarding rules and their settings, a line each", [this] {
+			return import_txt_file(arguments_.exchange(), arguments_.file, arguments_.address);
+		});
+		txt->add_option("FILE", arguments_.file, "the lines")->required();
+		txt->add_option("--address", arguments_.address, "the virtual address that the rules get")->required();
+		txt->add_flag("--dry-run", arguments_.dry_run, "say what would change, and change nothing");
+		CLI::App *out = app_.add_subcommand("export", "the running configuration's rules in other formats");
+		out->require_subcommand(1);
+		txt = add(out, "txt", "port-forwarding rules and their settings, a line each", [this] {
+			return export_txt_file(arguments_.exchange(), arguments_.file, arguments_.address);
+		});
+		txt->add_option("FILE", arguments_.file, "where to; otherwise standard output");
+		txt->add_option("--address", arguments_.address, "only of this virtual address");
+	}
+
+	void add_documents()
+	{
+		CLI::App *completion = add(&app_, "completion", "the completion of this command for a shell", [this] {
+			fmt::print("{}", arguments_.shell == "zsh" ? zsh_completion(app_, "holdfast")
+								   : bash_completion(app_, "holdfast"));
+			return done;
+		});
+		completion->add_option("SHELL", arguments_.shell, "bash or zsh")
+			->required()
+			->check(CLI::IsMember({"bash", "zsh"}));
+		add(&app_, "manual", "this command's manual page, for man(1)", [this] {
+			fmt::print("{}", manual_page(app_, "holdfast", 1));
+			return done;
+		});
 	}
 
 	void add_show()

@@ -2,6 +2,7 @@
 #include "cli/print.h"
 
 #include <algorithm>
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 namespace holdfast
@@ -158,6 +159,31 @@ std::string print_members(const json &list)
 		}
 	}
 	return table.text() + (overridden ? "* by command, over what the configuration says\n" : "") + notes;
+}
+
+std::string print_forecast(const json &left)
+{
+	const uint64_t sessions = left["sessions"];
+
+	return fmt::format("draining: {} sessions, {}; {} connections\n", sessions,
+			   sessions ? fmt::format("last ends in {} s", number(left["last_ends_in"]))
+				    : std::string("nothing to wait for"),
+			   number(left["connections"]));
+}
+
+std::string print_event(const json &event)
+{
+	std::string text;
+
+	if (!event.is_object())
+		return "?";
+	const auto at = static_cast<std::time_t>(event.value("at", 0.0));
+	text = fmt::format("{:%Y-%m-%d %H:%M:%S} {}", fmt::localtime(at), event.value("event", "?"));
+	for (const auto &[key, value] : event.items()) {
+		if (key != "at" && key != "event")
+			text += fmt::format(" {}={}", key, value.is_string() ? value.get<std::string>() : value.dump());
+	}
+	return text;
 }
 
 std::string print_rules(const json &list)

@@ -24,6 +24,9 @@ private:
 std::string print_status(const nlohmann::json &body);
 std::string print_virtual_servers(const nlohmann::json &list);
 std::string print_pools(const nlohmann::json &list);
+// Of a member that is being drained.
+std::string print_forecast(const nlohmann::json &left);
+std::string print_event(const nlohmann::json &event);
 std::string print_members(const nlohmann::json &list);
 std::string print_rules(const nlohmann::json &list);
 std::string print_interfaces(const nlohmann::json &list);

@@ -31,7 +31,7 @@ std::optional<StatusRanges> parse_statuses(const std::string &text)
 				const auto parsed = std::from_chars(after + 1, stop, last);
 				return std::pair(parsed.ptr, parsed.ec);
 			}();
-		if (status != std::errc() || after != stop || first < 100 || last > 599 || first > last)
+		if (status != std::errc() || after != stop || first < 200 || last > 599 || first > last)
 			return std::nullopt;
 		ranges.emplace_back(first, last);
 		start = end + 1;
@@ -47,27 +47,29 @@ bool is_visible(const std::string &text)
 
 void read_http(ObjectReader &reader, HealthCheck &check)
 {
-	const auto token = [&](const char *key, std::string &value) {
-		if (auto found = reader.text(key)) {
-			if (found->empty() || found->size() > HF_CHECK_TEXT_MAX || !is_visible(*found))
-				reader.error(key, fmt::format("'{}': 1-{} visible ASCII characters are allowed",
-							      printable(*found), static_cast<int>(HF_CHECK_TEXT_MAX)));
-			else
-				value = *found;
-		}
+	const auto token = [&](const char *key, std::string &value, int longest = HF_CHECK_TEXT_MAX) {
+		const auto found = reader.text(key);
+
+		if (!found)
+			return;
+		if (found->empty() || found->size() > static_cast<size_t>(longest) || !is_visible(*found))
+			reader.error(key, fmt::format("'{}': 1-{} visible ASCII characters are allowed",
+						      printable(*found), longest));
+		else
+			value = *found;
 	};
 
 	token("path", check.path);
 	if (check.path[0] != '/')
 		reader.error("path", fmt::format("'{}' does not begin with '/'", check.path));
-	token("host", check.host);
+	token("host", check.host, HF_CHECK_NAME_MAX);
 	check.method = reader.word<std::string>("method", {{"HEAD", "HEAD"}, {"GET", "GET"}, {"OPTIONS", "OPTIONS"}})
 			       .value_or(check.method);
 	if (auto text = reader.text("expect_status")) {
 		if (auto ranges = parse_statuses(*text))
 			check.expect_status = *ranges;
 		else
-			reader.error("expect_status", fmt::format("'{}' is no list of status codes; allowed: 100-599, "
+			reader.error("expect_status", fmt::format("'{}' is no list of status codes; allowed: 200-599, "
 								  "as in 200-299,304",
 								  *text));
 	}
@@ -75,7 +77,7 @@ void read_http(ObjectReader &reader, HealthCheck &check)
 		return;
 	check.verify = reader.boolean("verify").value_or(true);
 	token("ca_file", check.ca_file);
-	token("sni", check.sni);
+	token("sni", check.sni, HF_CHECK_NAME_MAX);
 	if (!check.verify && reader.has("ca_file"))
 		reader.error("ca_file", "does nothing with verify: false");
 	if (!check.ca_file.empty() && check.ca_file[0] != '/')

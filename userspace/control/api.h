@@ -7,6 +7,7 @@
 #include <string>
 
 #include "control/controller.h"
+#include "control/event_log.h"
 #include "expiry/sweeper.h"
 
 namespace holdfast
@@ -21,35 +22,40 @@ struct ApiRequest {
 
 struct ApiResponse {
 	unsigned status = 200;
-	std::string body; // JSON
+	std::string body;
+	std::string type = "application/json";
 };
 
-// An answer, or the work that makes it: long walks through tables, to be run on
-// another thread.
+// An answer, or the work that makes it: long walks through tables, to be run on another thread.
 struct ApiAnswer {
 	ApiResponse response;
 	std::function<ApiResponse()> work;
+	// Or lines that come by and by, behind the body, until the client goes.
+	std::shared_ptr<EventLog::Follower> follower;
 };
 
 class Api
 {
 public:
-	Api(Controller &controller, const Sweeper &sweeper, const HealthChecker &checker)
-		: controller_(controller), sweeper_(sweeper), checker_(checker)
+	Api(Controller &controller, const Sweeper &sweeper, const HealthChecker &checker, EventLog &events)
+		: controller_(controller), sweeper_(sweeper), checker_(checker), events_(events)
 	{
 	}
 
 	// Call on the controller's thread.
-	ApiAnswer handle(const ApiRequest &request);
+	ApiAnswer handle(const ApiRequest &request, bool read_only = false);
 
 private:
 	ApiAnswer get(const ApiRequest &request);
-	ApiResponse put_config(const ApiRequest &request);
-	ApiResponse patch_member(const ApiRequest &request);
+	ApiAnswer get_events(const ApiRequest &request);
+	ApiAnswer put_config(const ApiRequest &request);
+	ApiAnswer patch_member(const ApiRequest &request);
+	ApiAnswer delete_sessions(const ApiRequest &request);
 
 	Controller &controller_;
 	const Sweeper &sweeper_;
 	const HealthChecker &checker_;
+	EventLog &events_;
 };
 
 // "a=1&b=x%20y" -> {a: "1", b: "x y"}; path segments are decoded alike.

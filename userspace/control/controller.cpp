@@ -2,10 +2,12 @@
 #include "control/controller.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fmt/format.h>
 #include <set>
 
 #include "control/doctor.h"
+#include "control/session_snapshot.h"
 #include "datapath/encode.h"
 #include "datapath/wake.h"
 #include "nexthop/own_addresses.h"
@@ -38,6 +40,36 @@ std::set<std::string> member_names(const Config &config)
 			names.insert(member_key(pool.name, member.name));
 	}
 	return names;
+}
+
+// Members that are down in `to` alone.
+std::vector<std::string> fallen(const Health &from, const Health &to)
+{
+	std::vector<std::string> members;
+
+	for (const auto &[pool, found] : to) {
+		auto before = from.find(pool);
+
+		for (const std::string &member : found.down) {
+			if (before == from.end() || !before->second.down.contains(member))
+				members.push_back(member_key(pool, member));
+		}
+	}
+	return members;
+}
+
+// The same server, under the same name.
+bool has_member(const Config &config, const std::string &pool, const Member &member)
+{
+	for (const Pool &one : config.pools) {
+		if (one.name != pool)
+			continue;
+		return std::any_of(one.members.begin(), one.members.end(), [&](const Member &other) {
+			return other.name == member.name && other.address == member.address &&
+			       other.port == member.port;
+		});
+	}
+	return false;
 }
 
 void log_findings(const std::vector<Finding> &findings)
@@ -121,6 +153,8 @@ Result<void> Controller::start()
 	auto written = write(effective(), [&] { return state_.save_applied(applied_); });
 	if (!written)
 		return written.error();
+	if (!maps_->adopted())
+		restore_sessions();
 	if (auto attached = attach(config_); !attached) {
 		// The kernel is forwarding already: one interface that is gone must not end that.
 		if (!maps_->adopted())
@@ -148,6 +182,7 @@ Result<ApplyReport> Controller::write(const Config &config, const std::function<
 	if (!image)
 		return image.error();
 	std::copy(digest_key_.begin(), digest_key_.end(), image->digest_key);
+	image->lasting = lasting_addresses(config);
 	if (auto fits = check_fit(*maps_, *image); !fits)
 		return fits.error();
 	if (auto saved = state_.save_ids(ids); !saved)
@@ -177,6 +212,23 @@ Result<ApplyReport> Controller::write(const Config &config, const std::function<
 		return saved.error();
 	consistent_ = true;
 	return ApplyReport{{}, done->writes, done->sessions_dropped, done->connections_dropped};
+}
+
+// What the host has by itself, or will have because of this configuration.
+std::set<Address> Controller::lasting_addresses(const Config &config)
+{
+	std::set<Address> lasting;
+	auto addresses = mirror_->netlink().addresses();
+
+	for (const HostAddress &there : addresses ? *addresses : std::vector<HostAddress>()) {
+		if (!there.ours)
+			lasting.insert(there.address);
+	}
+	for (const VirtualServer &server : config.virtual_servers) {
+		if (server.own_addresses)
+			lasting.insert(server.source_addresses.begin(), server.source_addresses.end());
+	}
+	return lasting;
 }
 
 // A state directory that was lost: the maps know the names, too.
@@ -300,6 +352,13 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 			return refuse(attached.error());
 		}
 	}
+	// What was found of a member says nothing about another server of its name.
+	for (const Pool &pool : config_.pools) {
+		for (const Member &member : pool.members) {
+			if (is_down(pool.name, member.name) && !has_member(config, pool.name, member))
+				health_[pool.name].down.erase(member.name);
+		}
+	}
 	auto written = write(with_health(with_overrides(config, overrides_), health_), [&]() -> Result<void> {
 		if (auto saved = state_.save_applied(yaml); !saved)
 			return saved;
@@ -363,8 +422,17 @@ Result<void> Controller::write_overrides(const Pool &pool, const MemberOverrides
 		return saved;
 	overrides_ = overrides;
 	auto done = write_pools({effective(pool)});
-	if (done)
+	if (done) {
+		// Who may be the fastest depends on it.
+		const bool compared = std::any_of(config_.virtual_servers.begin(), config_.virtual_servers.end(),
+						  [&](const VirtualServer &server) {
+							  return server.method == HF_METHOD_FASTEST_RESPONSE &&
+								 server.pool == pool.name;
+						  });
+		if (compared && applied_call_)
+			applied_call_();
 		return done;
+	}
 	overrides_ = before;
 	if (auto saved = state_.save_overrides(overrides_); !saved)
 		return saved;
@@ -383,6 +451,33 @@ Result<void> Controller::write_pools(const std::vector<Pool> &pools)
 		return image.error();
 	auto written = reconcile_pool(*maps_, *image);
 	return written ? Result<void>() : written.error();
+}
+
+std::string Controller::snapshot_path() const
+{
+	if (!config_.state.snapshot)
+		return {};
+	return config_.state.snapshot_file.empty() ? state_.path() + "/sessions.snapshot" : config_.state.snapshot_file;
+}
+
+// New maps: the sessions of the old ones, if they were kept. What cannot be used is kept aside.
+void Controller::restore_sessions()
+{
+	const std::string path = snapshot_path();
+
+	if (path.empty() || !std::filesystem::exists(path))
+		return;
+	auto bytes = read_file(path);
+	auto report = bytes ? unpack_sessions(snapshot(), *bytes) : bytes.error();
+	if (report) {
+		log_info("{}: {} sessions restored; {} had expired, {} belong to nothing that is configured", path,
+			 report->restored, report->expired, report->unknown);
+		return;
+	}
+	std::error_code failed;
+	std::filesystem::rename(path, path + ".damaged", failed);
+	log_error("{}: {}; no session was restored{}", path, report.error().message(),
+		  failed ? "" : "; it is kept as " + path + ".damaged");
 }
 
 // What checks found before the daemon stopped holds until they find something else.
@@ -425,11 +520,29 @@ void Controller::write_health()
 	}
 	if (changed.empty())
 		return;
+	// Whatever becomes of the tables: who is down gets nobody any more.
+	for (const std::string &member : fallen(before, health_))
+		maps_->mark_down(ids_.members.find(member));
 	if (auto written = write_pools(changed); !written) {
 		health_ = before;
 		log_error("what health checks found could not be written, and is tried again: {}",
 			  written.error().message());
+		return;
 	}
+	for (const bool up : {false, true}) {
+		for (const std::string &member : up ? fallen(health_, before) : fallen(before, health_)) {
+			if (turned_call_)
+				turned_call_(member, up);
+		}
+	}
+}
+
+std::string Controller::revision() const
+{
+	__u64 digest[2];
+
+	encode_hash_seed(applied_, digest);
+	return fmt::format("{:016x}{:016x}", digest[0], digest[1]);
 }
 
 // An interface that was deleted and made again has lost its programs.

@@ -85,6 +85,11 @@ public:
 	// What health checks found. Writes the pools for which that is another state; what cannot be written is tried
 	// again with the next sample().
 	void set_health(Health health);
+	// Of each member that went down or came up with that.
+	void when_member_turns(std::function<void(const std::string &member, bool up)> call)
+	{
+		turned_call_ = std::move(call);
+	}
 	// Called when a configuration has been applied, also that of the start.
 	void when_applied(std::function<void()> call) { applied_call_ = std::move(call); }
 
@@ -94,6 +99,7 @@ public:
 	void sample();
 
 	Snapshot snapshot() const { return {maps_.get(), ids_, effective(), digest_key_}; }
+	Config overridden() const { return with_overrides(config_, overrides_); }
 	Config effective() const { return with_health(with_overrides(config_, overrides_), health_); }
 	Pool effective(const Pool &pool) const { return with_health(with_overrides(pool, overrides_), health_); }
 	const Health &health() const { return health_; }
@@ -106,8 +112,12 @@ public:
 	const Config &configured() const { return config_; }
 	const MemberOverrides &overrides() const { return overrides_; }
 	const std::string &applied_text() const { return applied_; }
+	// Another text has another one.
+	std::string revision() const;
 	const std::vector<Attachment> &attachments() const { return attachments_; }
 	const std::string &config_path() const { return options_.config_path; }
+	// Where the sessions are to be kept; empty: nowhere.
+	std::string snapshot_path() const;
 	// Does the file say something else than what is applied?
 	bool file_differs() const;
 	Maps &maps() { return *maps_; }
@@ -124,6 +134,7 @@ private:
 
 	Result<ApplyReport> write(const Config &config, const std::function<Result<void>()> &commit);
 	Ids ids_from_maps() const;
+	std::set<Address> lasting_addresses(const Config &config);
 	void attach_again();
 	void own_addresses();
 	void renew_cookie_key();
@@ -133,6 +144,7 @@ private:
 	Result<void> write_pools(const std::vector<Pool> &pools);
 	void write_health();
 	Health health_from_maps() const;
+	void restore_sessions();
 	static ProgramOptions program_options(const Config &config);
 	Result<void> attach(const Config &config);
 	void sample(Samples &samples, const IdTable &ids, const CounterArray<hf_traffic> &counters) const;
@@ -153,6 +165,7 @@ private:
 	Health health_;        // as it is written
 	Health wanted_health_; // as it was found last
 	std::function<void()> applied_call_;
+	std::function<void(const std::string &, bool)> turned_call_;
 	std::string applied_;
 	Samples server_samples_, member_samples_;
 	std::chrono::steady_clock::time_point sampled_{}, sampled_before_{};

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <map>
+#include <set>
 
 #include "datapath/encode.h"
 
@@ -51,10 +53,11 @@ std::string or_number(const std::string &name, uint32_t id)
 	return name.empty() ? fmt::format("#{}", id) : name;
 }
 
-// The data path's clock may be a second ahead of what was read before the walk.
+// The data path's clock may be a second ahead of what was read before the walk; what a snapshot brought back may be from
+// before the clock began.
 uint32_t age(uint32_t now, uint32_t then)
 {
-	return now > then ? now - then : 0;
+	return static_cast<int32_t>(now - then) > 0 ? now - then : 0;
 }
 
 // What a scope stands for, and the keys in it that were asked for.
@@ -217,6 +220,101 @@ Result<uint64_t> delete_sessions(const Snapshot &snapshot, const EntryFilter &fi
 			deleted += map->erase(key);
 	}
 	return deleted;
+}
+
+Result<json> forecast(const Snapshot &snapshot, const std::string &member)
+{
+	auto wanted = resolve(snapshot, {.member = member});
+	const uint32_t now = snapshot.maps->now();
+	uint64_t sessions = 0;
+	uint32_t last = 0;
+
+	if (!wanted)
+		return wanted.error();
+	auto walked = each_session(snapshot, snapshot.maps->sessions, *wanted,
+				   [&](const SessionView &view, const hf_session_key &, const hf_session &session) {
+					   sessions++;
+					   last = std::max(last, view.rule->timeout - age(now, session.last_seen));
+					   return true;
+				   });
+	if (!walked)
+		return walked.error();
+	return json{{"sessions", sessions},
+		    {"last_ends_in", last},
+		    {"connections",
+		     std::max(0, static_cast<int32_t>(snapshot.maps->member_connections.get(wanted->member)))}};
+}
+
+Result<json> count_affected(const Snapshot &snapshot, const Config &after)
+{
+	std::set<std::string> servers, members, disabled;
+	std::set<uint32_t> gone_servers, gone_members, disabled_members;
+	uint64_t removed = 0, moved = 0, connections = 0;
+
+	for (const VirtualServer &server : after.virtual_servers)
+		servers.insert(server.name);
+	for (const Pool &pool : after.pools) {
+		for (const Member &member : pool.members) {
+			members.insert(member_key(pool.name, member.name));
+			if (member.status == MemberStatus::disabled)
+				disabled.insert(member_key(pool.name, member.name));
+		}
+	}
+	for (const auto &[name, id] : snapshot.ids.virtual_servers.all()) {
+		if (!servers.contains(name))
+			gone_servers.insert(id);
+	}
+	for (const auto &[name, id] : snapshot.ids.members.all()) {
+		if (!members.contains(name))
+			gone_members.insert(id);
+		else if (disabled.contains(name))
+			disabled_members.insert(id);
+	}
+	auto walked = snapshot.maps->sessions.each([&](const hf_session_key &key, const hf_session &session) {
+		if (session.last_seen == HF_SESSION_DEAD)
+			return true;
+		if (gone_members.contains(session.member) || gone_servers.contains(key.scope))
+			removed++;
+		else if (disabled_members.contains(session.member))
+			moved++;
+		return true;
+	});
+	if (walked)
+		walked = snapshot.maps->connections.each([&](const hf_flow_key &, const hf_connection &connection) {
+			if (!(connection.flags & HF_CONNECTION_REPLY) &&
+			    (gone_members.contains(connection.member) ||
+			     gone_servers.contains(connection.virtual_server)))
+				connections++;
+			return true;
+		});
+	if (!walked)
+		return walked.error();
+	return json{{"sessions_removed", removed}, {"sessions_moved", moved}, {"connections_removed", connections}};
+}
+
+json event_json(const Ids &ids, const hf_event &event)
+{
+	static const std::map<uint8_t, const char *> kinds = {{HF_EVENT_SESSION_MADE, "session-made"},
+							      {HF_EVENT_SESSION_MOVED, "session-moved"},
+							      {HF_EVENT_SESSION_EXPIRED, "session-expired"},
+							      {HF_EVENT_REFUSED, "refused"}};
+	const auto kind = kinds.find(event.kind);
+	json one = {{"event", kind == kinds.end() ? "?" : kind->second}};
+	hf_session_key key{event.scope, event.session_kind, {}, {}};
+
+	std::copy(std::begin(event.key), std::end(event.key), key.key);
+	one[event.kind == HF_EVENT_REFUSED ? "client" : "key"] = key_text(key);
+	if (event.scope & HF_SCOPE_ACROSS) {
+		one["rule"] = ids.rules.name((event.scope & ~HF_SCOPE_ACROSS) >> HF_SCOPE_RULE_SHIFT);
+		one["pool"] = ids.pools.name(event.scope & HF_SCOPE_POOL_MASK);
+	}
+	if (const uint32_t server = event.scope & HF_SCOPE_ACROSS ? event.virtual_server : event.scope)
+		one["virtual_server"] = or_number(ids.virtual_servers.name(server), server);
+	if (event.member)
+		one["member"] = or_number(ids.members.name(event.member), event.member);
+	if (event.from)
+		one["from"] = or_number(ids.members.name(event.from), event.from);
+	return one;
 }
 
 // As flow_mark_member() of the data path.

@@ -14,6 +14,17 @@ namespace holdfast
 Result<nlohmann::json> list_sessions(const Snapshot &snapshot, const EntryFilter &filter);
 Result<nlohmann::json> list_connections(const Snapshot &snapshot, const EntryFilter &filter);
 
+// What a member that is being drained still has: {"sessions": N, "last_ends_in": seconds, "connections": N}, if none
+// of them is used any more.
+Result<nlohmann::json> forecast(const Snapshot &snapshot, const std::string &member);
+
+// What a change to this configuration would take away: {"sessions_removed": N, "sessions_moved": N,
+// "connections_removed": N}. Those of members that are disabled by it move.
+Result<nlohmann::json> count_affected(const Snapshot &snapshot, const Config &after);
+
+// What the data path told.
+nlohmann::json event_json(const Ids &ids, const hf_event &event);
+
 // Returns how many there were.
 Result<uint64_t> delete_sessions(const Snapshot &snapshot, const EntryFilter &filter);
 

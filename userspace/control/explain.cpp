@@ -88,7 +88,7 @@ private:
 			visit(static_cast<uint16_t>(port));
 	}
 	hf_flow_key reply_key(uint32_t id, uint16_t port) const;
-	uint32_t age(uint32_t then) const { return now_ > then ? now_ - then : 0; }
+	uint32_t age(uint32_t then) const { return static_cast<int32_t>(now_ - then) > 0 ? now_ - then : 0; }
 	std::optional<hf_connection> connection() const;
 	Result<std::vector<hf_session_key>> keys();
 	bool by_connection();
@@ -255,7 +255,7 @@ bool Explanation::by_connection()
 		return false;
 	}
 	const hf_member member = maps_.members.get(found->member);
-	if (member.state == HF_MEMBER_DISABLED && member.flags & HF_MEMBER_RESETS) {
+	if (member.state >= HF_MEMBER_DISABLED && member.flags & HF_MEMBER_RESETS) {
 		say(fmt::format("its connection belongs to {}, which is down, in a pool with on_down: reset",
 				name(found->member)));
 		return false;

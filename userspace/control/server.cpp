@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "control/server.h"
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/post.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <filesystem>
@@ -26,13 +31,16 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 
-using Protocol = asio::local::stream_protocol;
+using Protocol = asio::generic::stream_protocol;
+using Local = asio::local::stream_protocol;
 using Stream = beast::basic_stream<Protocol>;
 
 constexpr int most_clients = 64;
+constexpr uint32_t most_header = 131072; // a message to be explained is in the target, twice as long
 constexpr uint64_t most_config = 64U << 20U;
 constexpr uint64_t most_body = 64U << 10U;
 constexpr auto patience = std::chrono::seconds(30);
+constexpr auto rest = std::chrono::milliseconds(500);
 
 ApiRequest to_api(const http::request<http::string_body> &request)
 {
@@ -48,8 +56,43 @@ ApiRequest to_api(const http::request<http::string_body> &request)
 	return api;
 }
 
+// Lines as they come, until the client goes.
+asio::awaitable<void> stream_events(Stream &stream, ApiAnswer answer, unsigned version)
+{
+	using namespace asio::experimental::awaitable_operators;
+	http::response<http::empty_body> head(http::status::ok, version);
+	http::response_serializer<http::empty_body> serializer(head);
+	asio::steady_timer waiting(stream.get_executor());
+	std::string lines = std::move(answer.response.body);
+
+	head.set(http::field::content_type, answer.response.type);
+	head.keep_alive(false);
+	stream.expires_after(patience);
+	co_await http::async_write_header(stream, serializer, asio::use_awaitable);
+	answer.follower->wake = [&waiting] { waiting.cancel(); };
+	for (;;) {
+		lines += answer.follower->take();
+		if (!lines.empty()) {
+			stream.expires_after(patience);
+			co_await asio::async_write(stream, asio::buffer(lines), asio::use_awaitable);
+			lines.clear();
+			continue;
+		}
+		stream.expires_never();
+		waiting.expires_at(asio::steady_timer::time_point::max());
+		// Whatever a client sends now, or its end, is the end.
+		const auto which = co_await (
+			waiting.async_wait(asio::as_tuple(asio::use_awaitable)) ||
+			stream.socket().async_wait(Protocol::socket::wait_read, asio::as_tuple(asio::use_awaitable)));
+		if (which.index() == 1)
+			break;
+	}
+	answer.follower->wake = {};
+}
+
 // One client, request after request. Errors of the stream end it.
-asio::awaitable<void> serve(Stream stream, Api &api, asio::thread_pool &walkers, std::shared_ptr<int> clients)
+asio::awaitable<void> serve(Stream stream, Api &api, asio::io_context &walkers, std::shared_ptr<int> clients,
+			    bool read_only)
 {
 	struct Leave {
 		std::shared_ptr<int> clients;
@@ -62,17 +105,17 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::thread_pool &walkers,
 		for (;;) {
 			http::request_parser<http::string_body> parser;
 
-			parser.header_limit(131072); // a message to be explained is in the target, twice as long
+			parser.header_limit(most_header);
 			stream.expires_after(patience);
 			parser.body_limit(most_config); // is looked at with the header
 			co_await http::async_read_header(stream, buffer, parser, asio::use_awaitable);
 			// One without a length may become a long one.
-			if (parser.get().method() != http::verb::put &&
+			if ((read_only || parser.get().method() != http::verb::put) &&
 			    (parser.chunked() || parser.content_length().value_or(0) > most_body))
 				throw boost::system::system_error(http::make_error_code(http::error::body_limit));
 			co_await http::async_read(stream, buffer, parser, asio::use_awaitable);
 			const http::request<http::string_body> request = parser.release();
-			ApiAnswer answer = api.handle(to_api(request));
+			ApiAnswer answer = api.handle(to_api(request), read_only);
 
 			if (answer.work) {
 				// Onto the walker's thread, and back onto the loop's.
@@ -80,9 +123,14 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::thread_pool &walkers,
 					walkers, [&]() -> asio::awaitable<ApiResponse> { co_return answer.work(); },
 					asio::use_awaitable);
 			}
+			if (answer.follower) {
+				co_await stream_events(stream, std::move(answer), request.version());
+				break;
+			}
 			http::response<http::string_body> response(http::int_to_status(answer.response.status),
 								   request.version());
-			response.set(http::field::content_type, "application/json");
+			response.set(http::field::content_type, answer.response.type);
+			response.set(http::field::cache_control, "no-store");
 			response.body() = std::move(answer.response.body);
 			response.keep_alive(request.keep_alive());
 			response.prepare_payload();
@@ -111,7 +159,7 @@ Result<void> check_socket(const std::string &path)
 {
 	boost::system::error_code error;
 	asio::io_context loop;
-	Protocol::socket probe(loop);
+	Local::socket probe(loop);
 	struct stat info{};
 
 	if (path.size() >= sizeof(sockaddr_un::sun_path))
@@ -121,18 +169,18 @@ Result<void> check_socket(const std::string &path)
 		return {};
 	if (!S_ISSOCK(info.st_mode))
 		return Error(path + ": is there, and is not a socket");
-	probe.connect(Protocol::endpoint(path), error);
+	probe.connect(Local::endpoint(path), error);
 	if (!error)
 		return Error(path + ": another daemon answers there");
 	return {};
 }
 
-Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context &loop, asio::thread_pool &walkers,
+Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context &loop, asio::io_context &walkers,
 							     const std::string &path, Api &api)
 {
 	if (auto checked = check_socket(path); !checked)
 		return checked.error();
-	std::unique_ptr<ControlServer> server(new ControlServer(loop, walkers, path, api));
+	std::unique_ptr<ControlServer> server(new ControlServer(loop, walkers, path, api, false));
 	boost::system::error_code error;
 	std::error_code ignored;
 
@@ -143,11 +191,11 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context &l
 	}
 	// Nobody answers there: whoever left this socket is gone.
 	std::filesystem::remove(path, ignored);
-	Protocol::acceptor &acceptor = server->acceptor_;
-	acceptor.open(Protocol(), error);
+	Acceptor &acceptor = server->acceptor_;
+	acceptor.open(Protocol(Local()), error);
 	const mode_t before = ::umask(0117);
 	if (!error)
-		acceptor.bind(Protocol::endpoint(path), error);
+		acceptor.bind(Local::endpoint(path), error);
 	::umask(before);
 	if (!error)
 		acceptor.listen(asio::socket_base::max_listen_connections, error);
@@ -161,8 +209,29 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context &l
 	return server;
 }
 
-ControlServer::ControlServer(asio::io_context &loop, asio::thread_pool &walkers, std::string path, Api &api)
-	: acceptor_(loop), walkers_(walkers), path_(std::move(path)), api_(api)
+Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context &loop, asio::io_context &walkers,
+							     const Endpoint &endpoint, Api &api)
+{
+	std::unique_ptr<ControlServer> server(new ControlServer(loop, walkers, "", api, true));
+	const asio::ip::tcp::endpoint address(asio::ip::make_address(endpoint.address.text()), endpoint.port);
+	boost::system::error_code error;
+
+	server->acceptor_.open(Protocol(address.protocol()), error);
+	if (!error)
+		server->acceptor_.set_option(asio::socket_base::reuse_address(true), error);
+	if (!error)
+		server->acceptor_.bind(address, error);
+	if (!error)
+		server->acceptor_.listen(asio::socket_base::max_listen_connections, error);
+	if (error)
+		return Error(error.message());
+	server->accept();
+	return server;
+}
+
+ControlServer::ControlServer(asio::io_context &loop, asio::io_context &walkers, std::string path, Api &api,
+			     bool read_only)
+	: acceptor_(loop), resting_(loop), walkers_(walkers), path_(std::move(path)), api_(api), read_only_(read_only)
 {
 }
 
@@ -170,9 +239,7 @@ ControlServer::~ControlServer()
 {
 	std::error_code ignored;
 
-	walkers_.stop();
-	walkers_.join();
-	if (acceptor_.is_open())
+	if (acceptor_.is_open() && !path_.empty())
 		std::filesystem::remove(path_, ignored);
 }
 
@@ -181,10 +248,21 @@ void ControlServer::accept()
 	acceptor_.async_accept([this](boost::system::error_code error, Protocol::socket socket) {
 		if (error == asio::error::operation_aborted)
 			return;
-		if (!error && *clients_ < most_clients) {
+		if (error) {
+			// No file handles, most likely: what there are too many of has to go first.
+			log_warning("control API: {}", error.message());
+			resting_.expires_after(rest);
+			resting_.async_wait([this](boost::system::error_code stopped) {
+				if (!stopped)
+					accept();
+			});
+			return;
+		}
+		if (*clients_ < most_clients) {
 			++*clients_;
 			asio::co_spawn(acceptor_.get_executor(),
-				       serve(Stream(std::move(socket)), api_, walkers_, clients_), asio::detached);
+				       serve(Stream(std::move(socket)), api_, walkers_, clients_, read_only_),
+				       asio::detached);
 		}
 		accept();
 	});

@@ -50,17 +50,22 @@ int64_t unix_seconds(std::chrono::system_clock::time_point time)
 	return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
 
-json health_json(const MemberState &member)
+// `whole`: each result, not only whether it was a good one.
+json health_json(const MemberState &member, bool whole)
 {
 	json checks = json::array();
 
 	for (const CheckState &check : member.checks) {
-		json history = json::array();
+		json results = json::array();
+		std::string history;
 
-		for (const CheckState::Result &result : check.history)
-			history.push_back({{"at", unix_seconds(result.at)},
-					   {"passed", result.passed},
-					   {"latency_ms", latency_json(result.latency)}});
+		for (const CheckState::Result &result : check.history) {
+			history += result.passed ? '+' : '-';
+			if (whole)
+				results.push_back({{"at", unix_seconds(result.at)},
+						   {"passed", result.passed},
+						   {"latency_ms", latency_json(result.latency)}});
+		}
 		checks.push_back({{"name", check.name},
 				  {"up", check.up},
 				  {"known", check.known},
@@ -72,6 +77,8 @@ json health_json(const MemberState &member)
 				  {"last_problem", check.last_problem},
 				  {"latency_ms", latency_json(check.latency)},
 				  {"history", history}});
+		if (whole)
+			checks.back()["results"] = results;
 	}
 	return {{"up", member.up},
 		{"since", member.since.time_since_epoch().count() ? json(unix_seconds(member.since)) : json()},
@@ -119,7 +126,7 @@ json Views::virtual_servers() const
 	return list;
 }
 
-json Views::member(const std::string &pool, const Member &member) const
+json Views::member(const std::string &pool, const Member &member, bool whole) const
 {
 	const std::string key = member_key(pool, member.name);
 	const uint32_t id = controller.ids().members.find(key);
@@ -136,7 +143,7 @@ json Views::member(const std::string &pool, const Member &member) const
 	one["status"] = word(member.status);
 	one["state"] = member_state(member.status, !controller.is_down(pool, member.name));
 	if (const auto checked = checker.member(key))
-		one["health"] = health_json(*checked);
+		one["health"] = health_json(*checked, whole);
 	one["overridden"] = controller.overrides().contains(key);
 	one["next_hop"] = controller.mirror().unresolved().contains(id) ? "unresolved" : "resolved";
 	return one;
@@ -148,9 +155,22 @@ json Views::members() const
 
 	for (const Pool &pool : controller.configured().pools) {
 		for (const Member &member : with_overrides(pool, controller.overrides()).members)
-			list.push_back(this->member(pool.name, member));
+			list.push_back(this->member(pool.name, member, false));
 	}
 	return list;
+}
+
+std::optional<json> Views::member(const std::string &key) const
+{
+	for (const Pool &pool : controller.configured().pools) {
+		if (!key.starts_with(pool.name + "/"))
+			continue;
+		for (const Member &one : with_overrides(pool, controller.overrides()).members) {
+			if (key == member_key(pool.name, one.name))
+				return member(pool.name, one, true);
+		}
+	}
+	return std::nullopt;
 }
 
 json Views::pools() const

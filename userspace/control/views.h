@@ -4,6 +4,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "control/controller.h"
@@ -24,7 +25,9 @@ struct Views {
 	nlohmann::json pools() const;
 	nlohmann::json members() const;
 	// As the operator, or the file, has it.
-	nlohmann::json member(const std::string &pool, const Member &member) const;
+	nlohmann::json member(const std::string &pool, const Member &member, bool whole) const;
+	// With each result of its checks that is kept; nothing: there is no such member.
+	std::optional<nlohmann::json> member(const std::string &key) const;
 	nlohmann::json rules() const;
 	nlohmann::json counters() const;
 	// What `holdfast doctor` has to say.

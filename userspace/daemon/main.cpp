@@ -16,7 +16,9 @@ int main(int argc, char **argv)
 	app.add_option("--config", options.config, "configuration file")->capture_default_str();
 	app.add_option("--socket", options.socket, "control socket")->capture_default_str();
 	app.add_option("--pin-dir", options.pin_directory, "where maps and links are pinned")->capture_default_str();
-	app.add_option("--state-dir", options.state_directory, "what outlives a restart")->capture_default_str();
+	app.add_option("--state-dir", options.state_directory,
+		       "what outlives a restart (default: the configuration's state.directory, or " +
+			       holdfast::default_state_directory + ")");
 	app.add_flag("--detach", detach, "remove programs, links and pins, and exit");
 	try {
 		app.parse(argc, argv);

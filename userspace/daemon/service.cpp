@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "daemon/service.h"
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <thread>
 #include <unistd.h>
 
+#include "control/entries.h"
 #include "control/server.h"
+#include "control/session_snapshot.h"
 #include "daemon/host_check.h"
+#include "daemon/privileges.h"
+#include "datapath/events.h"
 #include "util/file.h"
 #include "util/log.h"
 
@@ -128,18 +133,145 @@ private:
 	std::chrono::steady_clock::duration refreshing_{};
 };
 
+// What the data path tells, for as long as somebody follows the events.
+class SessionEvents
+{
+public:
+	SessionEvents(asio::io_context &loop, EventLog &log, std::unique_ptr<EventRing> ring)
+		: log_(log), ring_(std::move(ring)), readable_(loop, ::dup(ring_->fd()))
+	{
+		log_.when_followed([this](bool anybody) { ring_->want(anybody); });
+		wait();
+	}
+	~SessionEvents() { log_.when_followed({}); }
+	SessionEvents(const SessionEvents &) = delete;
+	SessionEvents &operator=(const SessionEvents &) = delete;
+
+private:
+	void wait()
+	{
+		readable_.async_wait(asio::posix::stream_descriptor::wait_read,
+				     [this](boost::system::error_code error) {
+					     if (error)
+						     return;
+					     ring_->drain();
+					     wait();
+				     });
+	}
+
+	EventLog &log_;
+	std::unique_ptr<EventRing> ring_;
+	asio::posix::stream_descriptor readable_;
+};
+
+// The sessions, in a file: now and then, and at the end.
+class SnapshotKeeper
+{
+public:
+	SnapshotKeeper(asio::io_context &loop, asio::io_context &walkers, Controller &controller)
+		: controller_(controller), walkers_(walkers), timer_(loop)
+	{
+		wait();
+	}
+
+	void write_last() const
+	{
+		if (const std::string path = controller_.snapshot_path(); !path.empty())
+			write(path, controller_.snapshot());
+	}
+
+private:
+	// On whatever thread; takes a while.
+	static void write(const std::string &path, const Snapshot &snapshot)
+	{
+		auto bytes = pack_sessions(snapshot);
+		auto written = bytes ? write_file(path, *bytes) : bytes.error();
+
+		if (!written)
+			log_error("the snapshot of the sessions could not be written: {}", written.error().message());
+	}
+
+	void wait()
+	{
+		timer_.expires_after(std::chrono::seconds(controller_.configured().state.snapshot_interval));
+		timer_.async_wait([this](boost::system::error_code error) {
+			if (error)
+				return;
+			if (const std::string path = controller_.snapshot_path(); !path.empty())
+				asio::post(walkers_,
+					   [path, snapshot = controller_.snapshot()] { write(path, snapshot); });
+			wait();
+		});
+	}
+
+	Controller &controller_;
+	asio::io_context &walkers_;
+	asio::steady_timer timer_;
+};
+
+// The read-only listener, where the configuration has it.
+class Listener
+{
+public:
+	Listener(asio::io_context &loop, asio::io_context &walkers, Api &api)
+		: loop_(loop), walkers_(walkers), api_(api)
+	{
+	}
+
+	void follow(const MetricsSettings &settings)
+	{
+		if (settings.listen == where_)
+			return;
+		where_ = settings.listen;
+		server_.reset();
+		if (where_.empty())
+			return;
+		auto server = ControlServer::listen(loop_, walkers_, parse_endpoint(where_).value_or(Endpoint()), api_);
+		if (server)
+			server_ = std::move(*server);
+		else if (settings.given)
+			log_error("metrics.listen: {}: {}; nothing is served there", where_, server.error().message());
+		else
+			log_warning("{}: {}; metrics and the status are not served (metrics.listen says where else)",
+				    where_, server.error().message());
+	}
+
+private:
+	asio::io_context &loop_, &walkers_;
+	Api &api_;
+	std::string where_;
+	std::unique_ptr<ControlServer> server_;
+};
+
+// What was said on the command line; else what the file says.
+std::string state_directory(const ServiceOptions &options)
+{
+	auto text = read_file(options.config);
+
+	if (!options.state_directory.empty())
+		return options.state_directory;
+	if (text) {
+		const ConfigResult parsed = parse_config(*text);
+		if (const auto *config = std::get_if<Config>(&parsed); config && !config->state.directory.empty())
+			return config->state.directory;
+	}
+	return default_state_directory;
+}
+
 } // namespace
 
 Result<void> run_service(const ServiceOptions &options)
 {
-	asio::thread_pool walkers(1);
-	asio::io_context loop;
+	EventLog log; // whoever follows it on the loop goes before it
+	asio::io_context loop, walkers;
 
+	raise_file_limit();
 	if (auto checked = check_socket(options.socket); !checked)
 		return checked;
 	if (auto checked = check_host(options.pin_directory); !checked)
 		return checked;
-	auto state = StateDirectory::open(options.state_directory);
+	const std::string directory = state_directory(options);
+	auto state = StateDirectory::open(directory);
 	if (!state)
 		return state.error();
 	std::error_code failed;
@@ -154,7 +286,7 @@ Result<void> run_service(const ServiceOptions &options)
 	std::string text, source = options.config;
 	if (auto applied = state->applied()) {
 		text = *applied;
-		source = options.state_directory + "/applied.yaml";
+		source = directory + "/applied.yaml";
 	} else {
 		auto file = read_file(options.config);
 		if (!file)
@@ -175,18 +307,44 @@ Result<void> run_service(const ServiceOptions &options)
 	log_info("{} the maps in {}", (*maps)->adopted() ? "adopted" : "made", options.pin_directory);
 	Controller controller({options.config, options.pin_directory}, std::move(*state), std::move(*maps));
 	HealthChecker checker([&] { asio::post(loop, [&] { controller.set_health(checker.verdicts()); }); });
-	controller.when_applied([&] { checker.configure(controller.configured(), controller.health()); });
+	controller.when_applied([&] { checker.configure(controller.overridden(), controller.health()); });
+	controller.when_member_turns([&](const std::string &member, bool up) {
+		log.add({{"event", up ? "member-up" : "member-down"}, {"member", member}});
+	});
 	if (auto started = controller.start(); !started)
 		return started;
-	const Sweeper sweeper(controller.maps());
-	Api api(controller, sweeper, checker);
+	auto ring = EventRing::open(controller.maps(),
+				    [&](const hf_event &event) { log.tell(event_json(controller.ids(), event)); });
+	if (!ring)
+		return ring.error();
+	Sweeper sweeper(controller.maps());
+	Api api(controller, sweeper, checker, log);
 	auto server = ControlServer::listen(loop, walkers, options.socket, api);
 	if (!server)
 		return server.error();
+	Listener listener(loop, walkers, api);
+	listener.follow(controller.configured().metrics);
+	controller.when_applied([&] {
+		checker.configure(controller.overridden(), controller.health());
+		listener.follow(controller.configured().metrics);
+	});
+	// What comes now needs less, and every thread begins behind it.
+	if (auto dropped = drop_privileges(); !dropped)
+		return dropped;
+	const auto work = asio::make_work_guard(walkers);
+	std::jthread walker([&] { walkers.run(); });
+	sweeper.start();
+	checker.start();
 	const EventLoop events(loop, controller);
+	const SessionEvents session_events(loop, log, std::move(*ring));
+	const SnapshotKeeper snapshots(loop, walkers, controller);
+	log.add({{"event", "started"}, {"version", HOLDFAST_VERSION}, {"adopted", controller.maps().adopted()}});
 	log_info("ready; control socket {}", options.socket);
 	notify_manager("READY=1");
 	loop.run();
+	walkers.stop();
+	walker.join();
+	snapshots.write_last();
 	return {};
 }
 

@@ -9,11 +9,13 @@
 namespace holdfast
 {
 
+inline const std::string default_state_directory = "/var/lib/holdfast";
+
 struct ServiceOptions {
 	std::string config = "/etc/holdfast/holdfast.yaml";
 	std::string socket = "/run/holdfast/holdfast.sock";
 	std::string pin_directory = "/sys/fs/bpf/holdfast";
-	std::string state_directory = "/var/lib/holdfast";
+	std::string state_directory; // empty: as the configuration says, or the default
 };
 
 // Runs until SIGTERM or SIGINT. The data path goes on afterwards.

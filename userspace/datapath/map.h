@@ -41,6 +41,14 @@ public:
 		return {};
 	}
 
+	// Leaves what is there.
+	Result<void> add(const Key &key, const Value &value) const
+	{
+		if (bpf_map_update_elem(fd_, &key, &value, BPF_NOEXIST) && errno != EEXIST)
+			return Error::system("map " + name_ + ": update", errno);
+		return {};
+	}
+
 	bool erase(const Key &key) const { return bpf_map_delete_elem(fd_, &key) == 0; }
 
 	// Visits all entries until `visit` returns false. The map may change meanwhile:

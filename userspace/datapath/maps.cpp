@@ -283,6 +283,15 @@ Result<void> Maps::inject(const std::vector<uint8_t> &frame, int interface) cons
 	return {};
 }
 
+void Maps::mark_down(uint32_t member)
+{
+	if (!member || member >= members.size())
+		return;
+	uint8_t *state = &members.live(member)->state;
+	if (*state == HF_MEMBER_UP || *state == HF_MEMBER_DRAINING)
+		__atomic_store_n(state, static_cast<uint8_t>(HF_MEMBER_DOWN), __ATOMIC_RELEASE);
+}
+
 Result<void> Maps::view()
 {
 	const auto &all = skeleton_->bpf->maps;

@@ -56,6 +56,9 @@ public:
 	// A frame comes in by an interface, below XDP: the next to see it is TC.
 	Result<void> inject(const std::vector<uint8_t> &frame, int interface) const;
 
+	// A member gets nobody new from now on. (What chooses from tables passes it over.)
+	void mark_down(uint32_t member);
+
 	// For objects that share these maps.
 	bpf_object *object() const;
 

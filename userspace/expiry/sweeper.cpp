@@ -10,7 +10,10 @@
 namespace holdfast
 {
 
-Sweeper::Sweeper(Maps &maps) : maps_(maps), thread_([this] { run(); }) {}
+void Sweeper::start()
+{
+	thread_ = std::thread([this] { run(); });
+}
 
 Sweeper::~Sweeper()
 {
@@ -19,7 +22,8 @@ Sweeper::~Sweeper()
 		stopping_ = true;
 	}
 	wake_.notify_all();
-	thread_.join();
+	if (thread_.joinable())
+		thread_.join();
 }
 
 // The members' connections, counted anew: an entry that the kernel's LRU evicts

@@ -17,12 +17,14 @@ namespace holdfast
 class Sweeper
 {
 public:
-	// Starts at once; stops with the object. Walks once a second, and less often
-	// where the tables are large: at most 2 % of one CPU.
-	explicit Sweeper(Maps &maps);
+	explicit Sweeper(Maps &maps) : maps_(maps) {}
 	~Sweeper();
 	Sweeper(const Sweeper &) = delete;
 	Sweeper &operator=(const Sweeper &) = delete;
+
+	// Stops with the object. Walks once a second, and less often where the tables are
+	// large: at most 2 % of one CPU.
+	void start();
 
 	// As of the last walk.
 	uint64_t sessions() const { return sessions_; }

@@ -26,6 +26,10 @@ using Clock = std::chrono::steady_clock;
 // Latencies are smoothed by this share of the new one. Who is within `near` of the fastest is as fast; who was stays
 // so until it is `far` away.
 constexpr double smoothing = 0.25, near = 1.25, far = 1.5;
+// Microseconds by which nobody is slower: what a scheduler does.
+constexpr double as_fast = 1000;
+// What ended so much later than its timeout was held up by this host.
+constexpr auto held_up = std::chrono::milliseconds(500);
 constexpr auto compare_interval = std::chrono::seconds(1);
 
 } // namespace
@@ -57,7 +61,7 @@ private:
 
 		HealthCheck check;
 		Endpoint endpoint;
-		std::shared_ptr<Prober> prober; // none: it cannot be carried out
+		std::shared_ptr<Prober> prober; // none: it cannot be carried out now
 		Judge judge;
 		asio::steady_timer timer;
 		Clock::time_point next{};
@@ -65,10 +69,9 @@ private:
 		CheckState state;
 	};
 	struct Checked {
-		std::string name; // of the member
 		bool any = false;
 		bool up = true, fast = false;
-		bool enabled = true;
+		bool competes = true; // for being the fastest
 		std::chrono::system_clock::time_point since{};
 		std::vector<std::shared_ptr<Target>> targets;
 	};
@@ -77,11 +80,12 @@ private:
 	void follow(const Config &config, const Health &health);
 	void begin(const std::shared_ptr<Target> &target);
 	void wait(const std::shared_ptr<Target> &target);
+	void ask(const std::shared_ptr<Target> &target, const std::pair<std::string, std::string> &place);
 	void take(const std::string &pool, const std::string &member, const std::shared_ptr<Target> &target,
 		  uint64_t number, const ProbeResult &result);
 	void compare_later();
 	bool compare(Members &members) const;
-	std::shared_ptr<Target> make_target(const HealthCheck &check, const Member &member, bool up);
+	void make_prober(const std::shared_ptr<Target> &target);
 	static bool is_up(const Checked &member);
 
 	asio::io_context loop_;
@@ -93,7 +97,6 @@ private:
 	std::map<std::string, Members> pools_;
 	std::map<const Target *, std::pair<std::string, std::string>> places_; // pool and member
 	std::set<std::string> compared_; // pools whose fastest members are asked for
-	std::map<std::string, std::pair<HealthCheck, std::shared_ptr<Prober>>> probers_;
 };
 
 bool HealthChecker::Loop::is_up(const Checked &member)
@@ -104,24 +107,18 @@ bool HealthChecker::Loop::is_up(const Checked &member)
 						     : std::all_of(member.targets.begin(), member.targets.end(), up));
 }
 
-std::shared_ptr<HealthChecker::Loop::Target> HealthChecker::Loop::make_target(const HealthCheck &check,
-									      const Member &member, bool up)
+// One that cannot be made yet is tried again with each turn.
+void HealthChecker::Loop::make_prober(const std::shared_ptr<Target> &target)
 {
-	auto target = std::make_shared<Target>(loop_, check, Endpoint{member.address, member.port}, up);
-	auto &[of, prober] = probers_[check.name];
+	auto made = Prober::make(target->check, pinger_);
+	const std::string problem = made ? "" : made.error().message();
 
-	if (!prober || !(of == check)) {
-		auto made = Prober::make(check, pinger_);
-
-		of = check;
-		prober = made ? *made : nullptr;
-		if (!made) {
-			log_error("{}; its members stay as they are", made.error().message());
-			target->state.last_problem = made.error().message();
-		}
-	}
-	target->prober = prober;
-	return target;
+	if (made)
+		target->prober = *made;
+	else if (target->state.last_problem != problem)
+		log_error("{}; its members stay as they are", problem);
+	const std::lock_guard lock(mutex_);
+	target->state.last_problem = problem;
 }
 
 void HealthChecker::Loop::configure(const Config &config, const Health &health)
@@ -132,11 +129,21 @@ void HealthChecker::Loop::configure(const Config &config, const Health &health)
 void HealthChecker::Loop::follow(const Config &config, const Health &health)
 {
 	std::map<std::string, const HealthCheck *> checks;
+	std::map<std::string, std::shared_ptr<Prober>> probers;
 	std::map<std::string, Members> pools;
-	const std::lock_guard lock(mutex_);
+	std::vector<std::shared_ptr<Target>> fresh;
 
-	for (const HealthCheck &check : config.health_checks)
+	// The files that they name may have changed: all are made anew. That takes a while.
+	for (const HealthCheck &check : config.health_checks) {
+		auto made = Prober::make(check, pinger_);
+
 		checks.emplace(check.name, &check);
+		if (made)
+			probers.emplace(check.name, *made);
+		else
+			log_error("{}; its members stay as they are", made.error().message());
+	}
+	const std::lock_guard lock(mutex_);
 	places_.clear();
 	compared_.clear();
 	for (const VirtualServer &server : config.virtual_servers) {
@@ -149,30 +156,34 @@ void HealthChecker::Loop::follow(const Config &config, const Health &health)
 		if (pool.health_checks.empty())
 			continue;
 		for (const Member &member : pool.members) {
-			auto &before = pools_[pool.name][member.name];
-			Checked &now = pools[pool.name][member.name];
-			const bool up = of_pool == health.end() || !of_pool->second.down.contains(member.name);
+			const Endpoint endpoint{member.address, member.port};
+			Checked &before = pools_[pool.name][member.name], &now = pools[pool.name][member.name];
+			// Another server is not known to be down.
+			const bool moved = !before.targets.empty() && before.targets.front()->endpoint != endpoint;
+			const bool up = moved || of_pool == health.end() || !of_pool->second.down.contains(member.name);
 
-			now.name = member.name;
 			now.any = pool.any_check;
 			now.since = before.since;
 			now.fast = before.fast;
-			now.enabled = member.status == MemberStatus::enabled;
+			now.competes = member.status == MemberStatus::enabled && !member.backup;
 			for (const std::string &name : pool.health_checks) {
-				auto same = std::find_if(
-					before.targets.begin(), before.targets.end(), [&](const auto &target) {
-						return target->check == *checks.at(name) && target->prober &&
-						       target->endpoint == Endpoint{member.address, member.port};
-					});
+				const auto same = std::find_if(before.targets.begin(), before.targets.end(),
+							       [&](const auto &target) {
+								       return target->check == *checks.at(name) &&
+									      target->endpoint == endpoint;
+							       });
+				std::shared_ptr<Target> target;
 
 				if (same != before.targets.end()) {
-					now.targets.push_back(*same);
-					before.targets.erase(same);
+					target = *same;
 				} else {
-					now.targets.push_back(make_target(*checks.at(name), member, up));
-					begin(now.targets.back());
+					target = std::make_shared<Target>(loop_, *checks.at(name), endpoint, up);
+					fresh.push_back(target);
 				}
-				places_[now.targets.back().get()] = {pool.name, member.name};
+				if (auto prober = probers.find(name); prober != probers.end())
+					target->prober = prober->second;
+				places_[target.get()] = {pool.name, member.name};
+				now.targets.push_back(std::move(target));
 			}
 			now.up = is_up(now);
 		}
@@ -186,8 +197,9 @@ void HealthChecker::Loop::follow(const Config &config, const Health &health)
 			}
 		}
 	}
-	std::erase_if(probers_, [&](const auto &one) { return !checks.contains(one.first); });
 	pools_ = std::move(pools);
+	for (const auto &target : fresh)
+		begin(target);
 	asio::post(loop_, changed_);
 }
 
@@ -196,8 +208,6 @@ void HealthChecker::Loop::begin(const std::shared_ptr<Target> &target)
 {
 	const auto spread = std::chrono::milliseconds(target->check.interval * 1000);
 
-	if (!target->prober)
-		return;
 	target->next = Clock::now() + std::chrono::milliseconds(random_() % static_cast<uint32_t>(spread.count()));
 	wait(target);
 }
@@ -216,30 +226,42 @@ void HealthChecker::Loop::wait(const std::shared_ptr<Target> &target)
 				return;
 			place = found->second;
 		}
-		const uint64_t number = ++target->begun;
-
-		asio::co_spawn(
-			loop_,
-			[](std::shared_ptr<Prober> prober, Endpoint endpoint) -> asio::awaitable<ProbeResult> {
-				co_return co_await prober->probe(endpoint);
-			}(target->prober, target->endpoint),
-			[this, target, place, number](const std::exception_ptr &failed, const ProbeResult &result) {
-				ProbeResult taken = result;
-
-				if (failed) {
-					try {
-						std::rethrow_exception(failed);
-					} catch (const std::exception &exception) {
-						taken = {false, exception.what(), {}, true};
-					}
-				}
-				take(place.first, place.second, target, number, taken);
-			});
-		// A loop that was held up does not catch up on what it has missed.
+		if (!target->prober)
+			make_prober(target);
+		if (target->prober)
+			ask(target, place);
+		// A loop that was held up does not catch up on what it has missed; all keep their distances.
 		const auto interval = std::chrono::seconds(target->check.interval);
-		target->next = std::max(target->next + interval, Clock::now());
+		do {
+			target->next += interval;
+		} while (target->next <= Clock::now());
 		wait(target);
 	});
+}
+
+void HealthChecker::Loop::ask(const std::shared_ptr<Target> &target, const std::pair<std::string, std::string> &place)
+{
+	const uint64_t number = ++target->begun;
+	const auto began = Clock::now();
+
+	asio::co_spawn(
+		loop_,
+		[](std::shared_ptr<Prober> prober, Endpoint endpoint) -> asio::awaitable<ProbeResult> {
+			co_return co_await prober->probe(endpoint);
+		}(target->prober, target->endpoint),
+		[this, target, place, number, began](const std::exception_ptr &failed, const ProbeResult &result) {
+			ProbeResult taken = result;
+
+			if (failed) {
+				try {
+					std::rethrow_exception(failed);
+				} catch (const std::exception &exception) {
+					taken = {false, exception.what(), {}, true};
+				}
+			}
+			taken.local |= Clock::now() - began > std::chrono::seconds(target->check.timeout) + held_up;
+			take(place.first, place.second, target, number, taken);
+		});
 }
 
 void HealthChecker::Loop::take(const std::string &pool, const std::string &member,
@@ -328,7 +350,7 @@ bool HealthChecker::Loop::compare(Members &members) const
 
 	for (const auto &[name, member] : members) {
 		for (const auto &target : member.targets) {
-			if (member.up && member.enabled && target->state.latency)
+			if (member.up && member.competes && target->state.latency)
 				latencies[name] =
 					std::max(latencies[name], static_cast<double>(target->state.latency->count()));
 		}
@@ -379,24 +401,24 @@ std::optional<MemberState> HealthChecker::Loop::member(const std::string &key) c
 	return state;
 }
 
-HealthChecker::HealthChecker(std::function<void()> changed)
-	: loop_(std::make_unique<Loop>(std::move(changed))), thread_([this] { loop_->run(); })
+HealthChecker::HealthChecker(std::function<void()> changed) : loop_(std::make_unique<Loop>(std::move(changed))) {}
+
+void HealthChecker::start()
 {
+	thread_ = std::thread([this] { loop_->run(); });
 }
 
 HealthChecker::~HealthChecker()
 {
 	loop_->stop();
-	thread_.join();
+	if (thread_.joinable())
+		thread_.join();
 }
 
 Result<void> HealthChecker::test(const Config &config)
 {
-	asio::io_context loop;
-	Pinger pinger(loop);
-
 	for (const HealthCheck &check : config.health_checks) {
-		if (auto made = Prober::make(check, pinger); !made)
+		if (auto made = Prober::make_tls(check); !made)
 			return made.error();
 	}
 	return {};

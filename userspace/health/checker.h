@@ -54,11 +54,15 @@ class HealthChecker
 public:
 	static constexpr size_t history_length = 20;
 
-	// `changed` is called on the checker's thread when verdicts() are others than before.
+	// `changed` is called on the checker's thread when verdicts() are others than before. (Opens raw sockets, for
+	// which start() needs no privilege any more.)
 	explicit HealthChecker(std::function<void()> changed);
 	~HealthChecker();
 	HealthChecker(const HealthChecker &) = delete;
 	HealthChecker &operator=(const HealthChecker &) = delete;
+
+	// Checks, on a thread of its own, until the object's end.
+	void start();
 
 	// Can these be carried out on this host? (Files that are named are read.)
 	static Result<void> test(const Config &config);

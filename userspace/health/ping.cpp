@@ -5,7 +5,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
+#include <linux/filter.h>
 #include <linux/icmp.h>
 #include <netinet/icmp6.h>
 #include <random>
@@ -34,14 +34,19 @@ uint16_t internet_checksum(const uint8_t *bytes, size_t size)
 	return static_cast<uint16_t>(~sum);
 }
 
+// Bytes of sent pings that may wait, for neighbours that do not answer: those are charged to the socket.
+constexpr int send_buffer = 4 << 20;
+
 // The kernel computes ICMPv6's checksum itself.
-std::array<uint8_t, header_size + payload_size> echo_request(bool ipv4, uint32_t token)
+std::array<uint8_t, header_size + payload_size> echo_request(bool ipv4, uint16_t identifier, uint16_t sequence)
 {
 	std::array<uint8_t, header_size + payload_size> packet{};
 
 	packet[0] = ipv4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST;
-	for (size_t i = 0; i < sizeof(token); i++)
-		packet[4 + i] = static_cast<uint8_t>(token >> (24 - 8 * i));
+	for (const auto &[place, number] : {std::pair(4, identifier), {6, sequence}}) {
+		packet[static_cast<size_t>(place)] = static_cast<uint8_t>(number >> 8);
+		packet[static_cast<size_t>(place) + 1] = static_cast<uint8_t>(number);
+	}
 	if (ipv4) {
 		const uint16_t sum = internet_checksum(packet.data(), packet.size());
 
@@ -49,6 +54,24 @@ std::array<uint8_t, header_size + payload_size> echo_request(bool ipv4, uint32_t
 		packet[3] = static_cast<uint8_t>(sum);
 	}
 	return packet;
+}
+
+// Nothing but answers to this process wakes it: others, forged ones too, end in the kernel. IPv4 comes with its header,
+// ICMPv6 without.
+void filter_answers(int socket, bool ipv4, uint16_t identifier)
+{
+	sock_filter program[] = {
+		ipv4 ? sock_filter BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0) : sock_filter BPF_STMT(BPF_LDX | BPF_IMM, 0),
+		BPF_STMT(BPF_LD | BPF_B | BPF_IND, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ipv4 ? uint32_t{ICMP_ECHOREPLY} : uint32_t{ICMP6_ECHO_REPLY}, 0, 3),
+		BPF_STMT(BPF_LD | BPF_H | BPF_IND, 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, identifier, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	const sock_fprog filter{std::size(program), program};
+
+	::setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
 }
 
 icmp::endpoint endpoint_of(const Address &address)
@@ -59,7 +82,8 @@ icmp::endpoint endpoint_of(const Address &address)
 } // namespace
 
 Pinger::Pinger(asio::io_context &loop)
-	: ipv4_{icmp::socket(loop), ""}, ipv6_{icmp::socket(loop), ""}, next_(std::random_device{}())
+	: ipv4_{icmp::socket(loop), {}}, ipv6_{icmp::socket(loop), {}},
+	  identifier_(static_cast<uint16_t>(std::random_device{}()))
 {
 	open(ipv4_, icmp::v4());
 	open(ipv6_, icmp::v6());
@@ -67,25 +91,13 @@ Pinger::Pinger(asio::io_context &loop)
 
 void Pinger::open(Family &family, icmp protocol)
 {
-	boost::system::error_code error;
+	boost::system::error_code ignored;
 
-	if (family.socket.open(protocol, error)) {
-		family.problem = fmt::format("no raw socket: {}", error.message());
+	if (family.socket.open(protocol, family.problem))
 		return;
-	}
-	// Nothing but answers: whatever else this host gets would wake us in vain.
-	const int socket = family.socket.native_handle();
-	if (protocol == icmp::v4()) {
-		const icmp_filter filter{~(1U << ICMP_ECHOREPLY)};
-
-		::setsockopt(socket, SOL_RAW, ICMP_FILTER, &filter, sizeof(filter));
-	} else {
-		icmp6_filter filter{};
-
-		ICMP6_FILTER_SETBLOCKALL(&filter);
-		ICMP6_FILTER_SETPASS(ICMP6_ECHO_REPLY, &filter);
-		::setsockopt(socket, IPPROTO_ICMPV6, ICMP6_FILTER, &filter, sizeof(filter));
-	}
+	filter_answers(family.socket.native_handle(), protocol == icmp::v4(), identifier_);
+	family.socket.set_option(asio::socket_base::send_buffer_size(send_buffer), ignored);
+	family.socket.non_blocking(true, ignored);
 	receive(family);
 }
 
@@ -106,13 +118,10 @@ void Pinger::take(Family &family, size_t size)
 {
 	const bool ipv4 = &family == &ipv4_;
 	const size_t start = ipv4 ? size_t{4} * (family.buffer[0] & 0xfU) : 0;
-	uint32_t token = 0;
 
-	if (size < start + header_size || family.buffer[start] != (ipv4 ? ICMP_ECHOREPLY : ICMP6_ECHO_REPLY))
+	if (size < start + header_size)
 		return;
-	for (size_t i = 0; i < sizeof(token); i++)
-		token = token << 8 | family.buffer[start + 4 + i];
-	auto waiting = waiting_.find(token);
+	auto waiting = waiting_.find(static_cast<uint16_t>(family.buffer[start + 6] << 8 | family.buffer[start + 7]));
 	if (waiting == waiting_.end() ||
 	    Address::parse(family.sender.address().to_string()) != std::optional(waiting->second.address))
 		return;
@@ -120,31 +129,29 @@ void Pinger::take(Family &family, size_t size)
 	waiting->second.timer->cancel();
 }
 
-asio::awaitable<Result<std::chrono::microseconds>> Pinger::ping(Address address, std::chrono::seconds timeout)
+asio::awaitable<Pinger::Answer> Pinger::ping(Address address, std::chrono::seconds timeout)
 {
 	Family &family = address.is_ipv4() ? ipv4_ : ipv6_;
-	boost::system::error_code error;
+	boost::system::error_code error, ignored;
 
-	if (!family.problem.empty())
-		co_return Error(family.problem);
-	const uint32_t token = next_++;
-	const auto request = echo_request(address.is_ipv4(), token);
+	if (family.problem)
+		co_return Answer{{}, family.problem};
+	const uint16_t sequence = next_++;
+	const auto request = echo_request(address.is_ipv4(), identifier_, sequence);
 	const auto began = Clock::now();
 	asio::steady_timer timer(family.socket.get_executor(), timeout);
-	const auto [waiting, fresh] = waiting_.emplace(token, Waiting{&timer, address, false});
+	const auto [waiting, fresh] = waiting_.emplace(sequence, Waiting{&timer, address, false});
 
-	if (!fresh)
-		co_return Error("more pings are under way than there are numbers");
+	if (!fresh) // more are under way than there are numbers
+		co_return Answer{{}, asio::error::no_buffer_space};
 	family.socket.send_to(asio::buffer(request), endpoint_of(address), 0, error);
 	if (!error)
-		co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+		co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
 	const bool answered = waiting->second.answered;
 	waiting_.erase(waiting);
 	if (answered)
-		co_return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began);
-	if (error)
-		co_return Error(fmt::format("sending: {}", error.message()));
-	co_return Error(fmt::format("no answer within {} s", timeout.count()));
+		co_return Answer{std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began), {}};
+	co_return Answer{{}, error};
 }
 
 } // namespace holdfast

@@ -11,9 +11,9 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 
 #include "model/address.h"
-#include "util/result.h"
 
 namespace holdfast
 {
@@ -26,13 +26,17 @@ public:
 	Pinger(const Pinger &) = delete;
 	Pinger &operator=(const Pinger &) = delete;
 
-	// How long the answer took.
-	boost::asio::awaitable<Result<std::chrono::microseconds>> ping(Address address, std::chrono::seconds timeout);
+	struct Answer {
+		std::optional<std::chrono::microseconds> latency; // none: there was no answer
+		boost::system::error_code error;                  // why it could not be asked for
+	};
+
+	boost::asio::awaitable<Answer> ping(Address address, std::chrono::seconds timeout);
 
 private:
 	struct Family {
 		boost::asio::ip::icmp::socket socket;
-		std::string problem; // why there is no socket
+		boost::system::error_code problem; // why there is no socket
 		std::array<uint8_t, 256> buffer{};
 		boost::asio::ip::icmp::endpoint sender{};
 	};
@@ -47,8 +51,8 @@ private:
 	void take(Family &family, size_t size);
 
 	Family ipv4_, ipv6_;
-	uint32_t next_;
-	std::map<uint32_t, Waiting> waiting_; // by identifier and sequence number
+	uint16_t identifier_, next_ = 0;
+	std::map<uint16_t, Waiting> waiting_; // by sequence number
 };
 
 } // namespace holdfast

@@ -39,6 +39,14 @@ asio::ip::tcp::endpoint stream_endpoint(const Endpoint &member)
 	return {asio::ip::make_address(member.address.text()), member.port};
 }
 
+// Of a Host header: "shop.example:8443", "[2001:db8::1]:8443".
+std::string without_port(const std::string &host)
+{
+	if (host.starts_with('['))
+		return host.substr(1, std::min(host.find(']'), host.size()) - 1);
+	return host.substr(0, host.find(':'));
+}
+
 std::chrono::microseconds since(Clock::time_point began)
 {
 	return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began);
@@ -61,7 +69,9 @@ bool is_local(const boost::system::error_code &error)
 
 	return condition == errc_t::too_many_files_open || condition == errc_t::too_many_files_open_in_system ||
 	       condition == errc_t::no_buffer_space || condition == errc_t::not_enough_memory ||
-	       condition == errc_t::address_not_available || condition == errc_t::operation_not_permitted;
+	       condition == errc_t::address_not_available || condition == errc_t::operation_not_permitted ||
+	       condition == errc_t::permission_denied || condition == errc_t::resource_unavailable_try_again ||
+	       condition == errc_t::address_family_not_supported;
 }
 
 ProbeResult failed(const boost::system::system_error &error, const char *doing, uint32_t timeout)
@@ -75,22 +85,32 @@ ProbeResult failed(const boost::system::system_error &error, const char *doing, 
 
 Prober::Prober(const HealthCheck &check, Pinger &pinger) : check_(check), pinger_(pinger) {}
 
-Result<std::shared_ptr<Prober>> Prober::make(const HealthCheck &check, Pinger &pinger)
+Result<Prober::Tls> Prober::make_tls(const HealthCheck &check)
 {
-	std::shared_ptr<Prober> prober(new Prober(check, pinger));
 	boost::system::error_code error;
 
 	if (check.type != CheckType::https)
-		return prober;
-	prober->tls_ = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_client);
-	prober->tls_->set_verify_mode(check.verify ? asio::ssl::verify_peer : asio::ssl::verify_none);
+		return Tls();
+	auto tls = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_client);
+	tls->set_verify_mode(check.verify ? asio::ssl::verify_peer : asio::ssl::verify_none);
 	if (check.verify && check.ca_file.empty())
-		prober->tls_->set_default_verify_paths(error);
+		tls->set_default_verify_paths(error);
 	else if (check.verify)
-		prober->tls_->load_verify_file(check.ca_file, error);
+		tls->load_verify_file(check.ca_file, error);
 	if (error)
 		return Error(
 			fmt::format("health check {}: ca_file: '{}': {}", check.name, check.ca_file, error.message()));
+	return tls;
+}
+
+Result<std::shared_ptr<Prober>> Prober::make(const HealthCheck &check, Pinger &pinger)
+{
+	std::shared_ptr<Prober> prober(new Prober(check, pinger));
+	auto tls = make_tls(check);
+
+	if (!tls)
+		return tls.error();
+	prober->tls_ = std::move(*tls);
 	return prober;
 }
 
@@ -109,10 +129,13 @@ asio::awaitable<ProbeResult> Prober::probe(Endpoint member) const
 	case CheckType::icmp:
 		break;
 	}
-	const auto latency = co_await pinger_.ping(member.address, std::chrono::seconds(check_.timeout));
-	if (!latency)
-		co_return ProbeResult{false, latency.error().message(), {}};
-	co_return ProbeResult{true, "", *latency};
+	const auto answer = co_await pinger_.ping(member.address, std::chrono::seconds(check_.timeout));
+	if (answer.latency)
+		co_return ProbeResult{true, "", answer.latency};
+	if (answer.error)
+		co_return ProbeResult{
+			false, fmt::format("pinging: {}", answer.error.message()), {}, is_local(answer.error)};
+	co_return ProbeResult{false, fmt::format("no answer within {} s", check_.timeout), {}};
 }
 
 // One request; what its answer's status says.
@@ -169,7 +192,7 @@ asio::awaitable<ProbeResult> Prober::probe_tls(Endpoint member) const
 {
 	beast::ssl_stream<beast::tcp_stream> stream(co_await asio::this_coro::executor, *tls_);
 	beast::tcp_stream &transport = beast::get_lowest_layer(stream);
-	const std::string name = !check_.sni.empty() ? check_.sni : check_.host;
+	const std::string name = !check_.sni.empty() ? check_.sni : without_port(check_.host);
 	const char *doing = "connecting";
 	const auto began = Clock::now();
 	ProbeResult result;

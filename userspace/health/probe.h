@@ -29,8 +29,12 @@ struct ProbeResult {
 class Prober
 {
 public:
+	using Tls = std::unique_ptr<boost::asio::ssl::context>;
+
 	// Fails where the authorities of an https check cannot be read.
 	static Result<std::shared_ptr<Prober>> make(const HealthCheck &check, Pinger &pinger);
+	// Of a check that is none: empty.
+	static Result<Tls> make_tls(const HealthCheck &check);
 
 	// Ends within the check's timeout.
 	boost::asio::awaitable<ProbeResult> probe(Endpoint member) const;
@@ -46,7 +50,7 @@ private:
 
 	HealthCheck check_;
 	Pinger &pinger_;
-	std::unique_ptr<boost::asio::ssl::context> tls_;
+	Tls tls_;
 };
 
 } // namespace holdfast

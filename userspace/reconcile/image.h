@@ -58,6 +58,9 @@ struct Image {
 	hf_early_limits early_limits{};
 	__u64 hash_key[2] = {};
 	__u64 digest_key[2] = {}; // filled in by whoever keeps the secret
+	// Likewise, by whoever knows the host: addresses that stay its own. Connections go on with those as their source,
+	// also where none is to begin with it any more.
+	std::set<Address> lasting;
 };
 
 // Gives numbers to names that have none. `sizes` are those of the maps.

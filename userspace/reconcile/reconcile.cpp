@@ -71,6 +71,7 @@ private:
 	Result<void> write_map(HashMap<Key, Value> &map, const std::map<std::vector<uint8_t>, Value> &wanted,
 			       Parts parts = Parts::both);
 	void write_addresses(bool clear);
+	void write_server(uint32_t id, const hf_virtual_server &value);
 	Result<void> drop_moved();
 
 	Maps &maps_;
@@ -428,6 +429,24 @@ void Reconciler::write_addresses(bool clear)
 	}
 }
 
+// A packet may come while this is written: sources are there before a mode needs them, and after it does.
+void Reconciler::write_server(uint32_t id, const hf_virtual_server &value)
+{
+	const hf_virtual_server before = maps_.virtual_server_settings.get(id);
+
+	if (before.pool && before.forwarding != value.forwarding && !before.sources != !value.sources) {
+		const hf_virtual_server &with = value.sources ? value : before;
+		hf_virtual_server staged = value.sources ? before : value;
+
+		staged.first_source = with.first_source;
+		staged.sources = with.sources;
+		staged.lowest_port = with.lowest_port;
+		staged.highest_port = with.highest_port;
+		maps_.virtual_server_settings.set(id, staged);
+	}
+	write(maps_.virtual_server_settings, id, value);
+}
+
 Result<void> Reconciler::drop_moved()
 {
 	for (const auto &[filter, ids] :
@@ -484,9 +503,11 @@ Result<ReconcileReport> Reconciler::write()
 		if (before.pool && changes_family(static_cast<hf_forwarding>(before.forwarding)) !=
 					   changes_family(static_cast<hf_forwarding>(settings.forwarding)))
 			moved_servers_.insert(id);
-		// Nobody answers ARP for a source that is taken away.
+		// Nobody answers ARP for a source that is taken away from this host.
 		for (uint32_t i = 0; i < before.sources; i++) {
-			if (!has_source(settings, maps_.source_addresses.get(before.first_source + i)))
+			const hf_source_address source = maps_.source_addresses.get(before.first_source + i);
+
+			if (!has_source(settings, source) && !image_.lasting.contains(Address(source.address)))
 				moved_servers_.insert(id);
 		}
 	}
@@ -501,7 +522,7 @@ Result<ReconcileReport> Reconciler::write()
 		hf_virtual_server value = settings;
 
 		value.first_source += value.sources ? first_source_ : 0;
-		write(maps_.virtual_server_settings, id, value);
+		write_server(id, value);
 	}
 	if (auto written = write_services(); !written)
 		return written.error();
