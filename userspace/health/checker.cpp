@@ -50,6 +50,7 @@ public:
 	std::optional<MemberState> member(const std::string &key) const;
 
 private:
+	struct Checked;
 	// One member under one check.
 	struct Target {
 		Target(asio::io_context &loop, const HealthCheck &by, Endpoint at, bool up)
@@ -61,6 +62,7 @@ private:
 
 		HealthCheck check;
 		Endpoint endpoint;
+		Checked *member = nullptr;      // none: nobody asks any more
 		std::shared_ptr<Prober> prober; // none: it cannot be carried out now
 		Judge judge;
 		asio::steady_timer timer;
@@ -69,6 +71,7 @@ private:
 		CheckState state;
 	};
 	struct Checked {
+		std::string key; // POOL/NAME
 		bool any = false;
 		bool up = true, fast = false;
 		bool competes = true; // for being the fastest
@@ -80,9 +83,8 @@ private:
 	void follow(const Config &config, const Health &health);
 	void begin(const std::shared_ptr<Target> &target);
 	void wait(const std::shared_ptr<Target> &target);
-	void ask(const std::shared_ptr<Target> &target, const std::pair<std::string, std::string> &place);
-	void take(const std::string &pool, const std::string &member, const std::shared_ptr<Target> &target,
-		  uint64_t number, const ProbeResult &result);
+	void ask(const std::shared_ptr<Target> &target);
+	void take(Target &target, uint64_t number, const ProbeResult &result);
 	void compare_later();
 	bool compare(Members &members) const;
 	void make_prober(const std::shared_ptr<Target> &target);
@@ -95,7 +97,6 @@ private:
 	std::minstd_rand random_;
 	mutable std::mutex mutex_; // over what follows, which the loop alone changes
 	std::map<std::string, Members> pools_;
-	std::map<const Target *, std::pair<std::string, std::string>> places_; // pool and member
 	std::set<std::string> compared_; // pools whose fastest members are asked for
 };
 
@@ -144,7 +145,12 @@ void HealthChecker::Loop::follow(const Config &config, const Health &health)
 			log_error("{}; its members stay as they are", made.error().message());
 	}
 	const std::lock_guard lock(mutex_);
-	places_.clear();
+	for (const auto &[name, members] : pools_) {
+		for (const auto &[key, member] : members) {
+			for (const auto &target : member.targets)
+				target->member = nullptr;
+		}
+	}
 	compared_.clear();
 	for (const VirtualServer &server : config.virtual_servers) {
 		if (server.method == HF_METHOD_FASTEST_RESPONSE)
@@ -162,6 +168,7 @@ void HealthChecker::Loop::follow(const Config &config, const Health &health)
 			const bool moved = !before.targets.empty() && before.targets.front()->endpoint != endpoint;
 			const bool up = moved || of_pool == health.end() || !of_pool->second.down.contains(member.name);
 
+			now.key = member_key(pool.name, member.name);
 			now.any = pool.any_check;
 			now.since = before.since;
 			now.fast = before.fast;
@@ -182,7 +189,7 @@ void HealthChecker::Loop::follow(const Config &config, const Health &health)
 				}
 				if (auto prober = probers.find(name); prober != probers.end())
 					target->prober = prober->second;
-				places_[target.get()] = {pool.name, member.name};
+				target->member = &now;
 				now.targets.push_back(std::move(target));
 			}
 			now.up = is_up(now);
@@ -192,7 +199,7 @@ void HealthChecker::Loop::follow(const Config &config, const Health &health)
 	for (const auto &[name, members] : pools_) {
 		for (const auto &[key, member] : members) {
 			for (const auto &target : member.targets) {
-				if (!places_.contains(target.get()))
+				if (!target->member)
 					target->timer.cancel();
 			}
 		}
@@ -216,20 +223,12 @@ void HealthChecker::Loop::wait(const std::shared_ptr<Target> &target)
 {
 	target->timer.expires_at(target->next);
 	target->timer.async_wait([this, target](boost::system::error_code stopped) {
-		std::pair<std::string, std::string> place;
-
-		{
-			const std::lock_guard lock(mutex_);
-			auto found = places_.find(target.get());
-
-			if (stopped || found == places_.end())
-				return;
-			place = found->second;
-		}
+		if (stopped || !target->member)
+			return;
 		if (!target->prober)
 			make_prober(target);
 		if (target->prober)
-			ask(target, place);
+			ask(target);
 		// A loop that was held up does not catch up on what it has missed; all keep their distances.
 		const auto interval = std::chrono::seconds(target->check.interval);
 		do {
@@ -239,7 +238,7 @@ void HealthChecker::Loop::wait(const std::shared_ptr<Target> &target)
 	});
 }
 
-void HealthChecker::Loop::ask(const std::shared_ptr<Target> &target, const std::pair<std::string, std::string> &place)
+void HealthChecker::Loop::ask(const std::shared_ptr<Target> &target)
 {
 	const uint64_t number = ++target->begun;
 	const auto began = Clock::now();
@@ -249,7 +248,7 @@ void HealthChecker::Loop::ask(const std::shared_ptr<Target> &target, const std::
 		[](std::shared_ptr<Prober> prober, Endpoint endpoint) -> asio::awaitable<ProbeResult> {
 			co_return co_await prober->probe(endpoint);
 		}(target->prober, target->endpoint),
-		[this, target, place, number, began](const std::exception_ptr &failed, const ProbeResult &result) {
+		[this, target, number, began](const std::exception_ptr &failed, const ProbeResult &result) {
 			ProbeResult taken = result;
 
 			if (failed) {
@@ -260,14 +259,13 @@ void HealthChecker::Loop::ask(const std::shared_ptr<Target> &target, const std::
 				}
 			}
 			taken.local |= Clock::now() - began > std::chrono::seconds(target->check.timeout) + held_up;
-			take(place.first, place.second, target, number, taken);
+			take(*target, number, taken);
 		});
 }
 
-void HealthChecker::Loop::take(const std::string &pool, const std::string &member,
-			       const std::shared_ptr<Target> &target, uint64_t number, const ProbeResult &result)
+void HealthChecker::Loop::take(Target &target, uint64_t number, const ProbeResult &result)
 {
-	CheckState &state = target->state;
+	CheckState &state = target.state;
 	bool changed = false;
 
 	{
@@ -275,23 +273,23 @@ void HealthChecker::Loop::take(const std::string &pool, const std::string &membe
 		const auto now = Clock::now();
 
 		// A later probe has said more by now; or nobody asks any more.
-		if (number <= target->counted || !places_.contains(target.get()))
+		if (number <= target.counted || !target.member)
 			return;
-		target->counted = number;
+		target.counted = number;
 		if (result.local) {
 			// It says nothing about the member.
 			if (state.last_problem != result.problem)
-				log_error("health check {} of {} could not be made: {}", state.name,
-					  member_key(pool, member), result.problem);
+				log_error("health check {} of {} could not be made: {}", state.name, target.member->key,
+					  result.problem);
 			state.last_problem = result.problem;
 			return;
 		}
-		target->judge.add(result.passed, now);
+		target.judge.add(result.passed, now);
 		state.known = true;
-		state.up = target->judge.up();
-		state.damped = !state.up && target->judge.damped(now);
-		state.against = target->judge.against();
-		state.needed = state.up ? target->check.unhealthy_threshold : target->judge.needed(now);
+		state.up = target.judge.up();
+		state.damped = !state.up && target.judge.damped(now);
+		state.against = target.judge.against();
+		state.needed = state.up ? target.check.unhealthy_threshold : target.judge.needed(now);
 		(result.passed ? state.passed : state.failed)++;
 		if (!result.passed)
 			state.last_problem = result.problem;
@@ -304,15 +302,15 @@ void HealthChecker::Loop::take(const std::string &pool, const std::string &membe
 		state.history.push_back({std::chrono::system_clock::now(), result.passed, result.latency});
 		if (state.history.size() > history_length)
 			state.history.pop_front();
-		Checked &checked = pools_[pool][member];
+		Checked &checked = *target.member;
 		if (checked.up != is_up(checked)) {
 			checked.up = !checked.up;
 			checked.since = state.history.back().at;
 			changed = true;
 			if (checked.up)
-				log_info("member {} is up (check {})", member_key(pool, member), state.name);
+				log_info("member {} is up (check {})", target.member->key, state.name);
 			else
-				log_warning("member {} is down: check {}: {}", member_key(pool, member), state.name,
+				log_warning("member {} is down: check {}: {}", target.member->key, state.name,
 					    state.last_problem);
 		}
 	}
