@@ -23,7 +23,8 @@ protected:
 	std::vector<hf_event> drain(EventRing &ring)
 	{
 		told_.clear();
-		ring.drain();
+		while (!ring.drain())
+			;
 		return told_;
 	}
 

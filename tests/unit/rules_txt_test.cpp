@@ -107,8 +107,35 @@ virtual_servers:
 	EXPECT_EQ(config.virtual_servers[0].idle_timeout, 77U);
 	EXPECT_EQ(config.virtual_servers[1].address.text(), "2001:db8::10");
 	export_txt(config, left_out);
-	EXPECT_EQ(left_out, (std::vector<std::string>{"settings of member tcp-8001/old, beside its address and port",
-						      "virtual server six: its name is not tcp-80"}));
+	EXPECT_EQ(left_out,
+		  (std::vector<std::string>{"virtual server tcp-8001: it has settings that the format has not "
+					    "(method, time-outs, and the like)",
+					    "virtual server six: its name is not tcp-80"}));
+}
+
+// One list of members that stands in two places is two lists when one of them changes.
+TEST(RulesTxt, AliasesAreNoTies)
+{
+	const std::string yaml = R"(version: 1
+pools:
+  - {name: tcp-8001, members: &m [{name: one, address: 203.0.113.5, port: 80}]}
+  - {name: tcp-8002, members: *m}
+virtual_servers:
+  - {name: tcp-8001, address: 192.0.2.10, port: 8001, protocol: tcp, forwarding: dnat, pool: tcp-8001}
+)";
+	const Config config = imported("tcp 8001 80 203.0.113.9\n", yaml);
+	std::vector<std::string> left_out;
+
+	EXPECT_EQ(config.pools[0].members[0].address.text(), "203.0.113.9");
+	EXPECT_EQ(config.pools[1].members[0].address.text(), "203.0.113.5");
+	// A member of another name than an import gives is told.
+	export_txt(
+		imported("tcp 8003 80 203.0.113.5\n",
+			 "version: 1\npools:\n  - {name: tcp-8003, members: [{name: mine, address: 203.0.113.5, port: "
+			 "80}]}\n"),
+		left_out);
+	EXPECT_EQ(left_out,
+		  (std::vector<std::string>{"settings of member tcp-8003/mine, beside its address and port"}));
 }
 
 TEST(RulesTxt, SettingsCanChangeAndGo)

@@ -96,10 +96,18 @@ Reply read_lines(const std::string &socket, const std::string &target,
 		if (error == http::error::need_buffer)
 			error = {};
 		waiting.append(bytes, sizeof(bytes) - parser.get().body().size);
+		if (reply.status != 200)
+			continue;
 		for (size_t end = waiting.find('\n'); end != std::string::npos; end = waiting.find('\n')) {
 			take(waiting.substr(0, end));
 			waiting.erase(0, end + 1);
 		}
+	}
+	if (reply.status != 200)
+		reply.body = nlohmann::json::parse(waiting, nullptr, false);
+	if (error) {
+		reply.reached = false;
+		reply.problem = fmt::format("{}: {}", socket, error.message());
 	}
 	return reply;
 }

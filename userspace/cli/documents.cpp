@@ -84,13 +84,13 @@ std::string bash_completion(const CLI::App &app, const std::string &program)
 {
 	const std::string function = "_" + program;
 	std::string text = fmt::format("# bash completion for {0}\n{1}() {{\n"
-				       "  local path= word i\n"
+				       "  local typed= word i\n"
 				       "  COMPREPLY=()\n"
 				       "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
 				       "    word=${{COMP_WORDS[i]}}\n"
-				       "    [[ $word == -* ]] || path+=${{path:+ }}$word\n"
+				       "    [[ $word == -* ]] || typed+=${{typed:+ }}$word\n"
 				       "  done\n"
-				       "  case $path in\n",
+				       "  case $typed in\n",
 				       program, function);
 	std::string cases;
 

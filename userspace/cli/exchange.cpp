@@ -34,6 +34,32 @@ Applied get_applied(const std::string &socket)
 	return {done, reply.body.value("config", ""), reply.body.value("revision", "")};
 }
 
+// What only the whole configuration shows, by the line that made the object: "virtual_servers[7].port".
+std::vector<TxtProblem> whole_problems(const std::string &yaml, const TxtRules &rules)
+{
+	const ConfigResult result = parse_config(yaml);
+	const auto *errors = std::get_if<ConfigErrors>(&result);
+	const YAML::Node root = YAML::Load(yaml);
+	std::vector<TxtProblem> problems;
+
+	for (const ConfigError &error : errors ? *errors : ConfigErrors{}) {
+		const size_t open = error.path.find('['), close = error.path.find(']');
+		TxtProblem problem{0, error.path, error.message};
+
+		if (open != std::string::npos && close != std::string::npos) {
+			const size_t index = std::strtoul(error.path.c_str() + open + 1, nullptr, 10);
+			const std::string name = root[error.path.substr(0, open)][index]["name"].as<std::string>("");
+
+			for (const auto &[place, rule] : rules.forwarding) {
+				if (name == fmt::format("{}-{}", word(place.second), place.first))
+					problem.line = rule.line;
+			}
+		}
+		problems.push_back(problem);
+	}
+	return problems;
+}
+
 std::string number(const json &body, const char *key)
 {
 	return std::to_string(body.value(key, uint64_t{0}));
@@ -103,8 +129,10 @@ int import_txt_file(const ExchangeOptions &options, const std::string &file, con
 	}
 	const auto refused = import_txt(rules, *parsed, *document);
 	problems.insert(problems.end(), refused.begin(), refused.end());
-	std::stable_sort(problems.begin(), problems.end(),
-			 [](const TxtProblem &a, const TxtProblem &b) { return a.line < b.line; });
+	std::sort(problems.begin(), problems.end(),
+		  [](const TxtProblem &a, const TxtProblem &b) { return a.line < b.line; });
+	if (problems.empty())
+		problems = whole_problems(document->text(), rules);
 	for (const TxtProblem &problem : problems)
 		fmt::print(stderr, "{}\n", problem.text(file));
 	if (!problems.empty()) {

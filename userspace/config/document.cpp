@@ -4,12 +4,36 @@
 namespace holdfast
 {
 
+namespace
+{
+
+// What stands in several places by an alias becomes as many things: a change of one is none of the others.
+YAML::Node expanded(const YAML::Node &node)
+{
+	YAML::Node copy(node.Type());
+
+	if (node.IsScalar())
+		copy = node.Scalar();
+	for (const auto &element : node) {
+		if (node.IsMap())
+			copy[element.first.Scalar()] = expanded(element.second);
+		else
+			copy.push_back(expanded(element));
+	}
+	copy.SetStyle(node.Style());
+	return copy;
+}
+
+} // namespace
+
 Result<ConfigDocument> ConfigDocument::parse(const std::string &text)
 {
 	ConfigDocument document;
 
 	try {
 		document.root_ = YAML::Load(text);
+		if (text.find('*') != std::string::npos)
+			document.root_ = expanded(document.root_);
 	} catch (const YAML::Exception &exception) {
 		return Error(exception.what());
 	}

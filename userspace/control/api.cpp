@@ -4,6 +4,7 @@
 #include <charconv>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "control/entries.h"
 #include "control/explain.h"
@@ -17,6 +18,8 @@ namespace
 {
 
 using nlohmann::json;
+
+constexpr size_t most_followers = 16;
 
 ApiResponse answer(const json &body, unsigned status = 200)
 {
@@ -249,7 +252,6 @@ ApiAnswer Api::put_config(const ApiRequest &request)
 			full.update(*counted);
 			return full;
 		});
-	events_.add({{"event", "applied"}, {"changes", report.changes.size()}});
 	return {answer(body), {}, {}};
 }
 
@@ -358,6 +360,8 @@ ApiAnswer Api::get_events(const ApiRequest &request)
 			return {refuse(400, fmt::format("{}={}: allowed are follow=0 and follow=1", name, value)),
 				{},
 				{}};
+		if (value == "1" && events_.followers() >= most_followers)
+			return {refuse(503, fmt::format("{} follow the events already", most_followers)), {}, {}};
 		if (value == "1")
 			lines.follower = events_.follow();
 	}
@@ -366,10 +370,17 @@ ApiAnswer Api::get_events(const ApiRequest &request)
 
 ApiAnswer Api::handle(const ApiRequest &request, bool read_only)
 {
+	if (read_only && request.method != "GET")
+		return {refuse(403, "this listener is read-only; changes go to the control socket"), {}, {}};
+	// What is cheap, and names no client.
+	static const std::set<std::string> open = {"/metrics",    "/v1/status", "/v1/virtual-servers", "/v1/pools",
+						   "/v1/members", "/v1/rules",  "/v1/interfaces",      "/v1/counters"};
+	if (read_only && !open.contains(request.path))
+		return {refuse(403, fmt::format("{} is not served here, but on the control socket", request.path)),
+			{},
+			{}};
 	if (request.method == "GET")
 		return get(request);
-	if (read_only)
-		return {refuse(403, "this listener is read-only; changes go to the control socket"), {}, {}};
 	if (request.method == "PUT" && request.path == "/v1/config")
 		return put_config(request);
 	if (request.method == "PATCH" && request.path.starts_with("/v1/members/"))

@@ -355,8 +355,10 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 	// What was found of a member says nothing about another server of its name.
 	for (const Pool &pool : config_.pools) {
 		for (const Member &member : pool.members) {
-			if (is_down(pool.name, member.name) && !has_member(config, pool.name, member))
-				health_[pool.name].down.erase(member.name);
+			if (is_down(pool.name, member.name) && !has_member(config, pool.name, member)) {
+				for (Health *health : {&health_, &wanted_health_})
+					(*health)[pool.name].down.erase(member.name);
+			}
 		}
 	}
 	auto written = write(with_health(with_overrides(config, overrides_), health_), [&]() -> Result<void> {
@@ -378,6 +380,8 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 		 report.writes, report.sessions_dropped, report.connections_dropped);
 	if (applied_call_)
 		applied_call_();
+	if (changed_call_)
+		changed_call_(report);
 	return report;
 }
 
@@ -470,8 +474,10 @@ void Controller::restore_sessions()
 	auto bytes = read_file(path);
 	auto report = bytes ? unpack_sessions(snapshot(), *bytes) : bytes.error();
 	if (report) {
-		log_info("{}: {} sessions restored; {} had expired, {} belong to nothing that is configured", path,
-			 report->restored, report->expired, report->unknown);
+		log_info("{}: {} sessions restored; {} had expired, {} belong to nothing that is configured, {} were "
+			 "not "
+			 "taken by the kernel",
+			 path, report->restored, report->expired, report->unknown, report->failed);
 		return;
 	}
 	std::error_code failed;

@@ -93,6 +93,9 @@ public:
 	// Called when a configuration has been applied, also that of the start.
 	void when_applied(std::function<void()> call) { applied_call_ = std::move(call); }
 
+	// Called when another configuration than before was applied, on whatever way.
+	void when_changed(std::function<void(const ApplyReport &)> call) { changed_call_ = std::move(call); }
+
 	// The kernel's routes or neighbours changed.
 	void refresh_next_hops();
 	// Once a second: for rates.
@@ -165,6 +168,7 @@ private:
 	Health health_;        // as it is written
 	Health wanted_health_; // as it was found last
 	std::function<void()> applied_call_;
+	std::function<void(const ApplyReport &)> changed_call_;
 	std::function<void(const std::string &, bool)> turned_call_;
 	std::string applied_;
 	Samples server_samples_, member_samples_;

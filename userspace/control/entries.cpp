@@ -260,6 +260,13 @@ Result<json> count_affected(const Snapshot &snapshot, const Config &after)
 				disabled.insert(member_key(pool.name, member.name));
 		}
 	}
+	// Those that take none now lose none.
+	for (const Pool &pool : snapshot.config.pools) {
+		for (const Member &member : pool.members) {
+			if (member.status == MemberStatus::disabled || member.status == MemberStatus::down)
+				disabled.erase(member_key(pool.name, member.name));
+		}
+	}
 	for (const auto &[name, id] : snapshot.ids.virtual_servers.all()) {
 		if (!servers.contains(name))
 			gone_servers.insert(id);

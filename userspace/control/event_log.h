@@ -46,6 +46,7 @@ public:
 	void tell(nlohmann::json event);
 
 	std::string recent() const;
+	size_t followers() const { return followers_.size(); }
 	// It follows for as long as the pointer is held.
 	std::shared_ptr<Follower> follow();
 

@@ -243,29 +243,31 @@ ControlServer::~ControlServer()
 		std::filesystem::remove(path_, ignored);
 }
 
+// What completes when the server has gone finds that it has.
 void ControlServer::accept()
 {
-	acceptor_.async_accept([this](boost::system::error_code error, Protocol::socket socket) {
-		if (error == asio::error::operation_aborted)
-			return;
-		if (error) {
-			// No file handles, most likely: what there are too many of has to go first.
-			log_warning("control API: {}", error.message());
-			resting_.expires_after(rest);
-			resting_.async_wait([this](boost::system::error_code stopped) {
-				if (!stopped)
-					accept();
-			});
-			return;
-		}
-		if (*clients_ < most_clients) {
-			++*clients_;
-			asio::co_spawn(acceptor_.get_executor(),
-				       serve(Stream(std::move(socket)), api_, walkers_, clients_, read_only_),
-				       asio::detached);
-		}
-		accept();
-	});
+	acceptor_.async_accept(
+		[this, alive = std::weak_ptr(alive_)](boost::system::error_code error, Protocol::socket socket) {
+			if (alive.expired() || error == asio::error::operation_aborted)
+				return;
+			if (error) {
+				// No file handles, most likely: what there are too many of has to go first.
+				log_warning("control API: {}", error.message());
+				resting_.expires_after(rest);
+				resting_.async_wait([this, alive](boost::system::error_code) {
+					if (!alive.expired())
+						accept();
+				});
+				return;
+			}
+			if (*clients_ < most_clients) {
+				++*clients_;
+				asio::co_spawn(acceptor_.get_executor(),
+					       serve(Stream(std::move(socket)), api_, walkers_, clients_, read_only_),
+					       asio::detached);
+			}
+			accept();
+		});
 }
 
 } // namespace holdfast

@@ -48,6 +48,7 @@ private:
 	Api &api_;
 	bool read_only_;
 	std::shared_ptr<int> clients_ = std::make_shared<int>(0);
+	std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 } // namespace holdfast

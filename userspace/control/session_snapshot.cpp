@@ -2,6 +2,7 @@
 #include "control/session_snapshot.h"
 
 #include <algorithm>
+#include <ctime>
 #include <fmt/format.h>
 #include <map>
 #include <openssl/sha.h>
@@ -160,7 +161,7 @@ Result<std::string> pack_sessions(const Snapshot &snapshot)
 {
 	const uint32_t now = snapshot.maps->now();
 	NameTable scopes, members;
-	std::string records, bytes = heading + version + fingerprint(snapshot.digest_key);
+	std::string records, bytes = heading + version;
 	std::map<uint32_t, std::string> scope_texts;
 	uint64_t count = 0;
 
@@ -184,6 +185,8 @@ Result<std::string> pack_sessions(const Snapshot &snapshot)
 	});
 	if (!walked)
 		return walked.error();
+	put(bytes, static_cast<uint64_t>(::time(nullptr)));
+	bytes += fingerprint(snapshot.digest_key);
 	scopes.write(bytes);
 	members.write(bytes);
 	put(bytes, count);
@@ -204,6 +207,9 @@ Result<RestoreReport> unpack_sessions(const Snapshot &snapshot, const std::strin
 		    bytes.substr(bytes.size() - digest_size))
 		return Error("it is damaged: its checksum is wrong");
 	Reader reader(std::string_view(bytes).substr(begin.size(), bytes.size() - begin.size() - digest_size));
+	const auto then = static_cast<int64_t>(reader.number<uint64_t>());
+	// A clock that was set back makes nobody younger.
+	const auto since = static_cast<uint32_t>(std::clamp<int64_t>(::time(nullptr) - then, 0, INT32_MAX));
 	const bool same_secret = reader.text(8) == fingerprint(snapshot.digest_key);
 	const std::vector<std::string> scope_names = reader.texts(), member_names = reader.texts();
 	const auto count = reader.number<uint64_t>();
@@ -219,7 +225,8 @@ Result<RestoreReport> unpack_sessions(const Snapshot &snapshot, const std::strin
 	for (uint64_t i = 0; i < count; i++) {
 		const auto scope = reader.number<uint32_t>(), member = reader.number<uint32_t>();
 		const auto kind = reader.number<uint8_t>();
-		const auto created = reader.number<uint32_t>(), idle = reader.number<uint32_t>();
+		const uint64_t age = uint64_t{reader.number<uint32_t>()} + since;
+		const uint64_t idle = uint64_t{reader.number<uint32_t>()} + since;
 		const auto hits = reader.number<uint32_t>();
 		const std::string_view bytes_of_key = reader.text(16);
 
@@ -238,12 +245,11 @@ Result<RestoreReport> unpack_sessions(const Snapshot &snapshot, const std::strin
 		hf_session_key key{.scope = scopes[scope].id, .kind = kind};
 		std::copy(bytes_of_key.begin(), bytes_of_key.end(), key.key);
 		// Times before the host's start are below zero, as differences they are right.
-		hf_session session{members[member], now - created, now - idle, hits};
+		hf_session session{members[member], now - static_cast<uint32_t>(std::min<uint64_t>(age, INT32_MAX)),
+				   now - static_cast<uint32_t>(idle), hits};
 		if (session.last_seen == HF_SESSION_DEAD)
 			session.last_seen--;
-		if (auto set = snapshot.maps->sessions.add(key, session); !set)
-			return set.error();
-		report.restored++;
+		(snapshot.maps->sessions.add(key, session) ? report.restored : report.failed)++;
 	}
 	if (!reader.at_end())
 		return Error("it has bytes behind its end");

@@ -137,10 +137,13 @@ private:
 class SessionEvents
 {
 public:
-	SessionEvents(asio::io_context &loop, EventLog &log, std::unique_ptr<EventRing> ring)
-		: log_(log), ring_(std::move(ring)), readable_(loop, ::dup(ring_->fd()))
+	SessionEvents(asio::io_context &loop, EventLog &log, Maps &maps, std::unique_ptr<EventRing> ring)
+		: log_(log), maps_(maps), ring_(std::move(ring)), readable_(loop, ::dup(ring_->fd()))
 	{
-		log_.when_followed([this](bool anybody) { ring_->want(anybody); });
+		log_.when_followed([this](bool anybody) {
+			ring_->want(anybody);
+			lost_ = maps_.reasons.sum(HF_REASON_event_lost);
+		});
 		wait();
 	}
 	~SessionEvents() { log_.when_followed({}); }
@@ -150,16 +153,21 @@ public:
 private:
 	void wait()
 	{
-		readable_.async_wait(asio::posix::stream_descriptor::wait_read,
-				     [this](boost::system::error_code error) {
-					     if (error)
-						     return;
-					     ring_->drain();
-					     wait();
-				     });
+		readable_.async_wait(
+			asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code error) {
+				if (error)
+					return;
+				// What is left is seen with the next turn: others have theirs between.
+				ring_->drain();
+				if (const uint64_t lost = maps_.reasons.sum(HF_REASON_event_lost); lost > lost_)
+					log_.tell({{"event", "missed"}, {"count", lost - std::exchange(lost_, lost)}});
+				wait();
+			});
 	}
 
 	EventLog &log_;
+	Maps &maps_;
+	uint64_t lost_ = 0;
 	std::unique_ptr<EventRing> ring_;
 	asio::posix::stream_descriptor readable_;
 };
@@ -214,31 +222,47 @@ class Listener
 {
 public:
 	Listener(asio::io_context &loop, asio::io_context &walkers, Api &api)
-		: loop_(loop), walkers_(walkers), api_(api)
+		: loop_(loop), walkers_(walkers), api_(api), waiting_(loop)
 	{
 	}
 
+	// The old one goes when the new one is there. What cannot be had is tried again.
 	void follow(const MetricsSettings &settings)
 	{
+		waiting_.cancel();
 		if (settings.listen == where_)
 			return;
-		where_ = settings.listen;
-		server_.reset();
-		if (where_.empty())
+		if (settings.listen.empty()) {
+			server_.reset();
+			where_.clear();
 			return;
-		auto server = ControlServer::listen(loop_, walkers_, parse_endpoint(where_).value_or(Endpoint()), api_);
-		if (server)
+		}
+		auto server = ControlServer::listen(loop_, walkers_,
+						    parse_endpoint(settings.listen).value_or(Endpoint()), api_);
+		if (server) {
 			server_ = std::move(*server);
-		else if (settings.given)
-			log_error("metrics.listen: {}: {}; nothing is served there", where_, server.error().message());
+			where_ = settings.listen;
+			return;
+		}
+		if (settings.given)
+			log_error("metrics.listen: {}: {}; it is tried again", settings.listen,
+				  server.error().message());
 		else
-			log_warning("{}: {}; metrics and the status are not served (metrics.listen says where else)",
-				    where_, server.error().message());
+			log_warning("{}: {}; metrics are not served (metrics.listen says where else)", settings.listen,
+				    server.error().message());
+		if (!settings.given)
+			return;
+		waiting_.expires_after(std::chrono::seconds(10));
+		waiting_.async_wait([this, settings](boost::system::error_code stopped) {
+			if (!stopped)
+				follow(settings);
+		});
 	}
 
 private:
 	asio::io_context &loop_, &walkers_;
 	Api &api_;
+	asio::steady_timer waiting_;
 	std::string where_;
 	std::unique_ptr<ControlServer> server_;
 };
@@ -311,6 +335,9 @@ Result<void> run_service(const ServiceOptions &options)
 	controller.when_member_turns([&](const std::string &member, bool up) {
 		log.add({{"event", up ? "member-up" : "member-down"}, {"member", member}});
 	});
+	controller.when_changed([&](const ApplyReport &report) {
+		log.add({{"event", "applied"}, {"changes", report.changes.size()}});
+	});
 	if (auto started = controller.start(); !started)
 		return started;
 	auto ring = EventRing::open(controller.maps(),
@@ -331,12 +358,19 @@ Result<void> run_service(const ServiceOptions &options)
 	// What comes now needs less, and every thread begins behind it.
 	if (auto dropped = drop_privileges(); !dropped)
 		return dropped;
+	if (::access(directory.c_str(), W_OK))
+		return Error::system(directory + ": cannot be written without CAP_DAC_OVERRIDE", errno);
+	if (::access(options.config.c_str(), R_OK))
+		log_warning("{}: {}: it cannot be read again (SIGHUP)", options.config, std::strerror(errno));
 	const auto work = asio::make_work_guard(walkers);
 	std::jthread walker([&] { walkers.run(); });
+	// Also where something is thrown: nobody waits for a thread that goes on.
+	const std::unique_ptr<asio::io_context, void (*)(asio::io_context *)> stop(
+		&walkers, [](asio::io_context *context) { context->stop(); });
 	sweeper.start();
 	checker.start();
 	const EventLoop events(loop, controller);
-	const SessionEvents session_events(loop, log, std::move(*ring));
+	const SessionEvents session_events(loop, log, controller.maps(), std::move(*ring));
 	const SnapshotKeeper snapshots(loop, walkers, controller);
 	log.add({{"event", "started"}, {"version", HOLDFAST_VERSION}, {"adopted", controller.maps().adopted()}});
 	log_info("ready; control socket {}", options.socket);

@@ -24,8 +24,9 @@ public:
 
 	// Readable when there are some.
 	int fd() const;
-	// Takes all that are there.
-	void drain();
+	// Takes those that are there, so many at most: false, if there may be more.
+	static constexpr int at_once = 1000;
+	bool drain();
 	// The data path tells nothing before. What was left from an earlier time is forgotten.
 	void want(bool wanted);
 
@@ -36,6 +37,7 @@ private:
 	Take take_;
 	ring_buffer *ring_ = nullptr;
 	bool wanted_ = false;
+	int budget_ = 0;
 };
 
 } // namespace holdfast

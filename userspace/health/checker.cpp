@@ -357,8 +357,9 @@ bool HealthChecker::Loop::compare(Members &members) const
 					      [](const auto &a, const auto &b) { return a.second < b.second; });
 	for (auto &[name, member] : members) {
 		auto latency = latencies.find(name);
-		const bool fast =
-			latency != latencies.end() && latency->second <= fastest->second * (member.fast ? far : near);
+		const bool fast = latency != latencies.end() &&
+				  latency->second <= std::max(fastest->second * (member.fast ? far : near),
+							      fastest->second + as_fast);
 
 		changed |= fast != member.fast;
 		member.fast = fast;

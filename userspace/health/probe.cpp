@@ -70,8 +70,7 @@ bool is_local(const boost::system::error_code &error)
 	return condition == errc_t::too_many_files_open || condition == errc_t::too_many_files_open_in_system ||
 	       condition == errc_t::no_buffer_space || condition == errc_t::not_enough_memory ||
 	       condition == errc_t::address_not_available || condition == errc_t::operation_not_permitted ||
-	       condition == errc_t::permission_denied || condition == errc_t::resource_unavailable_try_again ||
-	       condition == errc_t::address_family_not_supported;
+	       condition == errc_t::resource_unavailable_try_again || condition == errc_t::address_family_not_supported;
 }
 
 ProbeResult failed(const boost::system::system_error &error, const char *doing, uint32_t timeout)

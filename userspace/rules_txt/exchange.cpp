@@ -68,17 +68,26 @@ private:
 // Members that are there stay what they are.
 void Import::put_members(YAML::Node pool, const TxtForwarding &rule)
 {
+	const YAML::Node there = pool["members"];
+	const auto is = [&](const YAML::Node &member, const Address &address) {
+		return Address::parse(member["address"].as<std::string>("")) == std::optional(address) &&
+		       member["port"].as<std::string>("") == std::to_string(rule.origin_port);
+	};
+	bool same = there && there.size() == rule.members.size();
 	YAML::Node members(YAML::NodeType::Sequence);
 
+	for (size_t i = 0; same && i < rule.members.size(); i++)
+		same = is(there[i], rule.members[i]);
+	if (same)
+		return;
 	for (const Address &address : rule.members) {
 		YAML::Node member(YAML::NodeType::Map);
 
-		member.SetStyle(YAML::EmitterStyle::Flow);
-		for (const auto &there : pool["members"]) {
-			if (Address::parse(there["address"].as<std::string>("")) == std::optional(address) &&
-			    there["port"].as<std::string>("") == std::to_string(rule.origin_port))
-				member.reset(YAML::Node(there));
+		for (const auto &one : there) {
+			if (is(one, address))
+				member = YAML::Clone(one);
 		}
+		member.SetStyle(YAML::EmitterStyle::Flow);
 		if (!member["name"]) {
 			member["name"] = member_name(address);
 			member["address"] = address.text();
@@ -139,9 +148,10 @@ void Import::set(const TxtPlace &place, const TxtSettings &rule)
 		if (document_.find("persistence", persistence_name(place)))
 			document_.remove("persistence", persistence_name(place));
 	}
-	if (document_.find("health_checks", name))
-		document_.remove("health_checks", name);
-	YAML::Node check = document_.add("health_checks", name);
+	YAML::Node check = object("health_checks", name);
+	for (const char *key :
+	     {"path", "host", "method", "expect_status", "verify", "ca_file", "sni", "send_hex", "expect_hex"})
+		check.remove(key);
 	check["type"] = word(rule.check.type);
 	check["port"] = rule.check.port;
 	if (rule.check.type == CheckType::http) {
@@ -176,6 +186,21 @@ std::string forwarding_objection(const VirtualServer &server, const Pool &pool)
 		return fmt::format("its pool is not {}", server.name);
 	if (server.forwarding != HF_FORWARDING_DNAT)
 		return fmt::format("its forwarding is {}", word(server.forwarding));
+	// Beside what the format says, everything is at its default.
+	VirtualServer usual;
+	usual.name = server.name;
+	usual.address = server.address;
+	usual.first_port = server.first_port;
+	usual.last_port = server.last_port;
+	usual.protocol = server.protocol;
+	usual.pool = server.pool;
+	usual.persistence = server.persistence;
+	usual.idle_timeout =
+		server.protocol == HF_PROTOCOL_UDP ? HF_UDP_IDLE_TIMEOUT_DEFAULT : HF_TCP_IDLE_TIMEOUT_DEFAULT;
+	if (!(server == usual))
+		return "it has settings that the format has not (method, time-outs, and the like)";
+	if (pool.reset_on_down || pool.member_tcp_options)
+		return "its pool has settings that the format has not (on_down, member_tcp_options)";
 	for (const Member &member : pool.members) {
 		if (member.port != pool.members.front().port || !member.port)
 			return "its members have different ports, or none";
@@ -196,7 +221,7 @@ void export_settings(const Config &config, const VirtualServer &server, const Po
 		return;
 	if (!check)
 		why = "the format needs exactly one health check";
-	else if (why = txt_objection(*check); !why.empty())
+	else if (why = txt_objection(*check, server.protocol); !why.empty())
 		why = fmt::format("health check {}: {}", check->name, why);
 	if (rule && (rule->type != HF_RULE_SOURCE_ADDRESS || !txt_has_persistence(rule->timeout) ||
 		     rule->ipv4_mask_bits != 32 || rule->ipv6_mask_bits != 128 || rule->match_across))
@@ -241,8 +266,8 @@ TxtRules export_txt(const Config &config, std::vector<std::string> &left_out)
 			usual.name = member.name;
 			usual.address = member.address;
 			usual.port = member.port;
-			usual.cookie = member.cookie;
-			if (!(member == usual))
+			usual.cookie = member_name(member.address);
+			if (!(member == usual) || member.name != member_name(member.address))
 				left_out.push_back(fmt::format("settings of member {}/{}, beside its address and port",
 							       pool->name, member.name));
 		}

@@ -5,7 +5,8 @@
 #include <charconv>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <functional>
+
+#include "util/hex.h"
 
 namespace holdfast
 {
@@ -29,7 +30,7 @@ private:
 	bool count(size_t least, size_t most, const char *format);
 	void problem(const std::string &field, const std::string &reason)
 	{
-		rules_.problems.push_back({line_, field, reason});
+		rules_.problems.push_back({line_, field, printable(reason)});
 	}
 	uint32_t number(const std::string &field, const std::string &text, uint32_t least, uint32_t most,
 			bool zero = false);
@@ -244,9 +245,12 @@ std::string render_txt(const TxtRules &rules)
 	return text;
 }
 
-std::string txt_objection(const HealthCheck &check)
+std::string txt_objection(const HealthCheck &check, hf_protocol protocol)
 {
 	const HealthCheck usual;
+
+	if (check.type == CheckType::http && protocol != HF_PROTOCOL_TCP)
+		return "http belongs to rules of protocol tcp";
 
 	if (check.type == CheckType::https || check.type == CheckType::icmp)
 		return fmt::format("its type is {}", word(check.type));

@@ -54,7 +54,7 @@ TxtRules parse_txt(const std::string &text);
 std::string render_txt(const TxtRules &rules);
 
 // What the format has for a configuration's values; empty where it can say them.
-std::string txt_objection(const HealthCheck &check);
+std::string txt_objection(const HealthCheck &check, hf_protocol protocol);
 bool txt_has_persistence(uint32_t seconds);
 
 } // namespace holdfast
