@@ -32,7 +32,7 @@ std::string rate(const json &value)
 // A state that is only assumed so far is not shown as one that was found.
 std::string member_state(const json &member)
 {
-	const std::string state = member["state"];
+	std::string state = member["state"];
 
 	if (!member.contains("health"))
 		return state;

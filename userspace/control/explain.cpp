@@ -517,6 +517,16 @@ std::string Explanation::usable_backups() const
 	return names;
 }
 
+// How a method takes one of some members.
+static const char *way_of(hf_method method)
+{
+	if (method == HF_METHOD_LEAST_CONNECTIONS)
+		return "that with the fewest for its weight of";
+	if (method == HF_METHOD_FASTEST_RESPONSE)
+		return "the next in turn of those that health checks find fastest, or, where none is, of all:";
+	return method == HF_METHOD_RANDOM ? "one of" : "the next in turn of";
+}
+
 // `in_turn`: whatever the configured method is.
 void Explanation::by_method(bool in_turn)
 {
@@ -551,23 +561,8 @@ void Explanation::by_method(bool in_turn)
 		say("no member of the pool may take the packet: it is dropped, and its sender told");
 		return;
 	}
-	switch (in_turn ? HF_METHOD_ROUND_ROBIN : server_.method) {
-	case HF_METHOD_LEAST_CONNECTIONS:
-		say(fmt::format("the balancing method, least-connections, takes that with the fewest for its weight of "
-				"{}",
-				takers));
-		break;
-	case HF_METHOD_FASTEST_RESPONSE:
-		say(fmt::format("the balancing method, fastest-response, takes the next in turn of those of {} that "
-				"health checks find fastest; of all, where none is",
-				takers));
-		break;
-	case HF_METHOD_RANDOM:
-		say(fmt::format("the balancing method, random, takes one of {}", takers));
-		break;
-	default:
-		say(fmt::format("the balancing method, round-robin, takes the next in turn of {}", takers));
-	}
+	const hf_method method = in_turn ? HF_METHOD_ROUND_ROBIN : server_.method;
+	say(fmt::format("the balancing method, {}, takes {} {}", word(method), way_of(method), takers));
 	by_ = "method";
 }
 
