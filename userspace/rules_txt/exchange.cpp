@@ -247,7 +247,6 @@ std::vector<TxtProblem> import_txt(const TxtRules &rules, const Address &address
 
 TxtRules export_txt(const Config &config, std::vector<std::string> &left_out)
 {
-	std::optional<Address> address;
 	TxtRules rules;
 
 	for (const VirtualServer &server : config.virtual_servers) {
