@@ -3,6 +3,7 @@
 #include "datapath/encode.h"
 #include "persist/message.h"
 
+#include <chrono>
 #include <gtest/gtest.h>
 
 namespace holdfast
@@ -808,6 +809,22 @@ TEST(Config, AliasesCannotMakeASmallFileLarge)
 	const ConfigResult result = parse_config(text);
 	ASSERT_TRUE(std::holds_alternative<ConfigErrors>(result));
 	EXPECT_EQ(std::get<ConfigErrors>(result).size(), 10001U);
+}
+
+TEST(Config, TenThousandErrorsAreAnsweredAtOnce)
+{
+	std::string text = "version: 1\npersistence:\n";
+
+	for (int i = 0; i < 10000; i++)
+		text += "  - {name: r" + std::to_string(i) + ", type: source-address, timeout: 0, wrong: 1}\n";
+	const auto began = std::chrono::steady_clock::now();
+	const ConfigResult result = parse_config(text);
+	const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+	ASSERT_TRUE(std::holds_alternative<ConfigErrors>(result));
+	const auto &errors = std::get<ConfigErrors>(result);
+	EXPECT_GE(errors.size(), 100U);
+	EXPECT_EQ(errors.front().message.substr(0, 4), "more");
+	EXPECT_LT(took.count(), 1) << errors.size();
 }
 
 TEST(Config, HugeInputsAreRefusedQuickly)
