@@ -254,6 +254,43 @@ TEST_F(Operate, MetricsAndTheReadOnlyListener)
 	EXPECT_NE(curl("http://10.0.2.1:9421/metrics"), "");
 }
 
+TEST_F(Operate, BadRequestsChangeNothing)
+{
+	lab_.start_daemon(shop(by_address));
+	const std::string socket = lab_.directory() + "/holdfast.sock";
+	const auto status = [&](const std::string &request) {
+		return shell(fmt::format("curl -s -o /dev/null -w '%{{http_code}}' --max-time 10 --unix-socket {} {}",
+					 socket, request))
+			.output;
+	};
+	const auto before = lab_.query("show members");
+
+	for (const auto &[request, wanted] : std::vector<std::pair<std::string, std::string>>{
+		     {"http://x/v1/nothing", "404"},
+		     {"-X POST -d x http://x/v1/status", "405"},
+		     {"-X PATCH -d 'no json' http://x/v1/members/web4/rs1", "400"},
+		     {"-X PATCH -d '{\"status\": 1}' http://x/v1/members/web4/rs1", "400"},
+		     {"-X PATCH -d '{\"weight\": 257}' http://x/v1/members/web4/rs1", "400"},
+		     {"-X PATCH -d '{\"weight\": 1}' http://x/v1/members/web4/nobody", "404"},
+		     {"-X DELETE http://x/v1/sessions", "400"},
+		     {"-X PUT -d 'version: 2' http://x/v1/config", "422"},
+		     {"-X PUT -d 'version: 1' 'http://x/v1/config?revision=0'", "409"},
+		     {"'http://x/v1/events?follow=2'", "400"},
+		     {"'http://x/v1/sessions?limit=-1'", "400"}})
+		EXPECT_EQ(status(request), wanted) << request;
+	// Larger than anything that is expected: the connection ends.
+	shell("head -c 200000 /dev/zero > " + lab_.directory() + "/large");
+	EXPECT_EQ(status("-X PATCH --data-binary @" + lab_.directory() + "/large http://x/v1/members/web4/rs1"), "000");
+	// Half a request, and a client that is gone.
+	for (const char *half : {"GET /v1/sta", "PUT /v1/config HTTP/1.1\\r\\nContent-Length: 10\\r\\n\\r\\nvers"})
+		shell(fmt::format("printf '{}' | timeout 2 socat - UNIX-CONNECT:{}", half, socket));
+	auto after = lab_.query("show members");
+	ASSERT_EQ(after["members"].size(), before["members"].size());
+	for (size_t i = 0; i < after["members"].size(); i++)
+		EXPECT_EQ(after["members"][i]["weight"], before["members"][i]["weight"]);
+	EXPECT_NE(lab_.ask_tcp(true, 1), "");
+}
+
 TEST_F(Operate, TheDaemonKeepsThreePrivilegesOnly)
 {
 	lab_.start_daemon(shop(by_address));
