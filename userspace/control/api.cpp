@@ -88,12 +88,13 @@ Result<EntryFilter> read_filter(const ApiRequest &request)
 
 ApiAnswer later(std::function<Result<json>()> walk)
 {
-	return {{},
-		[walk = std::move(walk)] {
-			auto body = walk();
-			return body ? answer(*body) : refuse(404, body.error().message());
-		},
-		{}};
+	ApiAnswer unfinished;
+
+	unfinished.work = [walk = std::move(walk)] {
+		auto body = walk();
+		return body ? answer(*body) : refuse(404, body.error().message());
+	};
+	return unfinished;
 }
 
 ApiAnswer explain_decision(const Controller &controller, const ApiRequest &request)
@@ -111,15 +112,13 @@ ApiAnswer explain_decision(const Controller &controller, const ApiRequest &reque
 		else if (name == "length")
 			length = value;
 		else
-			return {refuse(400,
-				       fmt::format("'{}': allowed are virtual_server, client, message, length", name)),
-				{},
-				{}};
+			return refuse(400,
+				      fmt::format("'{}': allowed are virtual_server, client, message, length", name));
 	}
 	if (question.virtual_server.empty() || question.client.empty())
-		return {refuse(400, "virtual_server and client are needed"), {}, {}};
+		return refuse(400, "virtual_server and client are needed");
 	if (request.query.contains("message") && !question.message)
-		return {refuse(400, "message: hexadecimal digits, two for each byte, are expected"), {}, {}};
+		return refuse(400, "message: hexadecimal digits, two for each byte, are expected");
 	question.length = question.message ? question.message->size() : 0;
 	if (!length.empty()) {
 		const char *end = length.data() + length.size();
@@ -127,9 +126,7 @@ ApiAnswer explain_decision(const Controller &controller, const ApiRequest &reque
 
 		if (!question.message || status != std::errc() || stop != end ||
 		    question.length < question.message->size())
-			return {refuse(400, fmt::format("length: '{}'; allowed: the message's bytes, or more", length)),
-				{},
-				{}};
+			return refuse(400, fmt::format("length: '{}'; allowed: the message's bytes, or more", length));
 	}
 	return later([snapshot = controller.snapshot(), question] { return explain(snapshot, question); });
 }
@@ -189,9 +186,9 @@ ApiAnswer Api::get(const ApiRequest &request)
 	};
 
 	if (auto found = simple.find(request.path); found != simple.end())
-		return {answer(found->second()), {}, {}};
+		return answer(found->second());
 	if (request.path == "/metrics")
-		return {{200, metrics_text(views), "text/plain; version=0.0.4; charset=utf-8"}, {}, {}};
+		return ApiResponse{200, metrics_text(views), "text/plain; version=0.0.4; charset=utf-8"};
 	if (request.path == "/v1/events")
 		return get_events(request);
 	if (request.path.starts_with("/v1/members/")) {
@@ -199,21 +196,19 @@ ApiAnswer Api::get(const ApiRequest &request)
 		const auto member = views.member(name);
 
 		if (!member)
-			return {refuse(404, fmt::format("there is no member '{}'; members are named POOL/NAME", name)),
-				{},
-				{}};
-		return {answer(*member), {}, {}};
+			return refuse(404, fmt::format("there is no member '{}'; members are named POOL/NAME", name));
+		return answer(*member);
 	}
 	if (request.path == "/v1/explain")
 		return explain_decision(controller_, request);
 	if (request.path != "/v1/sessions" && request.path != "/v1/connections")
-		return {refuse(404, fmt::format("there is nothing at {}", request.path)), {}, {}};
+		return refuse(404, fmt::format("there is nothing at {}", request.path));
 	const bool sessions = request.path == "/v1/sessions";
 	auto filter = read_filter(request);
 	if (!filter)
-		return {refuse(400, filter.error().message()), {}, {}};
+		return refuse(400, filter.error().message());
 	if (!sessions && !filter->rule.empty())
-		return {refuse(400, "connections have no rule; allowed: virtual_server, member, key, limit"), {}, {}};
+		return refuse(400, "connections have no rule; allowed: virtual_server, member, key, limit");
 	return later([snapshot = controller_.snapshot(), filter = *filter, sessions] {
 		return sessions ? list_sessions(snapshot, filter) : list_connections(snapshot, filter);
 	});
@@ -227,15 +222,15 @@ ApiAnswer Api::put_config(const ApiRequest &request)
 
 	for (const auto &[name, value] : request.query) {
 		if (name != "dry_run" && name != "revision")
-			return {refuse(400, fmt::format("'{}': allowed are dry_run, revision", name)), {}, {}};
+			return refuse(400, fmt::format("'{}': allowed are dry_run, revision", name));
 	}
 	if (revision != request.query.end() && revision->second != controller_.revision())
-		return {refuse(409, "another configuration was applied meanwhile; begin again from that"), {}, {}};
+		return refuse(409, "another configuration was applied meanwhile; begin again from that");
 	const Snapshot before = controller_.snapshot();
 	ApplyResult result = controller_.apply(request.body, dry_run);
 
 	if (auto *errors = std::get_if<ConfigErrors>(&result))
-		return {refuse(*errors), {}, {}};
+		return refuse(*errors);
 	const auto &report = std::get<ApplyReport>(result);
 	json body = {{"dry_run", dry_run},
 		     {"changes", report.changes},
@@ -252,7 +247,7 @@ ApiAnswer Api::put_config(const ApiRequest &request)
 			full.update(*counted);
 			return full;
 		});
-	return {answer(body), {}, {}};
+	return answer(body);
 }
 
 ApiAnswer Api::patch_member(const ApiRequest &request)
@@ -264,10 +259,10 @@ ApiAnswer Api::patch_member(const ApiRequest &request)
 	bool reset = false;
 
 	if (slash == std::string::npos)
-		return {refuse(404, fmt::format("'{}' is not a member; members are named POOL/NAME", name)), {}, {}};
+		return refuse(404, fmt::format("'{}' is not a member; members are named POOL/NAME", name));
 	const json body = json::parse(request.body, nullptr, false);
 	if (!body.is_object() || body.empty())
-		return {refuse(400, "the body must be a JSON object with status or weight"), {}, {}};
+		return refuse(400, "the body must be a JSON object with status or weight");
 	for (const auto &[key, value] : body.items()) {
 		if (key == "status" && value.is_string()) {
 			const std::string text = value;
@@ -281,26 +276,19 @@ ApiAnswer Api::patch_member(const ApiRequest &request)
 			else if (text == "reset")
 				reset = true;
 			else
-				return {refuse(400, fmt::format("status: '{}'; allowed: enable, drain, "
-								"maintain, disable, reset",
-								text)),
-					{},
-					{}};
+				return refuse(400, fmt::format("status: '{}'; allowed: enable, drain, "
+							       "maintain, disable, reset",
+							       text));
 		} else if (key == "weight" && value.is_number_integer()) {
 			const int64_t number = value;
 
 			if (number < HF_WEIGHT_MIN || number > HF_WEIGHT_MAX)
-				return {refuse(400, fmt::format("weight: {} is out of range; allowed: {}-{}", number,
-								static_cast<int>(HF_WEIGHT_MIN),
-								static_cast<int>(HF_WEIGHT_MAX))),
-					{},
-					{}};
+				return refuse(400, fmt::format("weight: {} is out of range; allowed: {}-{}", number,
+							       static_cast<int>(HF_WEIGHT_MIN),
+							       static_cast<int>(HF_WEIGHT_MAX)));
 			weight = static_cast<uint32_t>(number);
 		} else {
-			return {refuse(400,
-				       fmt::format("'{}': allowed are status (a word) and weight (a number)", key)),
-				{},
-				{}};
+			return refuse(400, fmt::format("'{}': allowed are status (a word) and weight (a number)", key));
 		}
 	}
 	const std::string pool = name.substr(0, slash);
@@ -315,11 +303,11 @@ ApiAnswer Api::patch_member(const ApiRequest &request)
 			one.weight = *weight;
 	});
 	if (!changed)
-		return {refuse(404, changed.error().message()), {}, {}};
+		return refuse(404, changed.error().message());
 	events_.add({{"event", "member-changed"}, {"member", name}, {"change", body}});
 	const json member = Views{controller_, sweeper_, checker_}.member(pool, *changed, false);
 	if (status != MemberStatus::draining)
-		return {answer(member), {}, {}};
+		return answer(member);
 	return later([snapshot = controller_.snapshot(), name, member]() -> Result<json> {
 		auto left = forecast(snapshot, name);
 		json full = member;
@@ -337,11 +325,9 @@ ApiAnswer Api::delete_sessions(const ApiRequest &request)
 	auto filter = all ? Result<EntryFilter>(EntryFilter{}) : read_filter(request);
 
 	if (!filter)
-		return {refuse(400, filter.error().message()), {}, {}};
+		return refuse(400, filter.error().message());
 	if (request.query.empty() || request.query.contains("limit"))
-		return {refuse(400, "which sessions? give virtual_server, rule, member or key, or all=1 alone"),
-			{},
-			{}};
+		return refuse(400, "which sessions? give virtual_server, rule, member or key, or all=1 alone");
 	return later([snapshot = controller_.snapshot(), filter = *filter]() -> Result<json> {
 		auto deleted = holdfast::delete_sessions(snapshot, filter);
 		if (!deleted)
@@ -353,15 +339,13 @@ ApiAnswer Api::delete_sessions(const ApiRequest &request)
 // What has happened lately; with follow=1, and what happens from now on.
 ApiAnswer Api::get_events(const ApiRequest &request)
 {
-	ApiAnswer lines{{200, events_.recent(), "application/x-ndjson"}, {}, {}};
+	ApiAnswer lines = ApiResponse{200, events_.recent(), "application/x-ndjson"};
 
 	for (const auto &[name, value] : request.query) {
 		if (name != "follow" || (value != "0" && value != "1"))
-			return {refuse(400, fmt::format("{}={}: allowed are follow=0 and follow=1", name, value)),
-				{},
-				{}};
+			return refuse(400, fmt::format("{}={}: allowed are follow=0 and follow=1", name, value));
 		if (value == "1" && events_.followers() >= most_followers)
-			return {refuse(503, fmt::format("{} follow the events already", most_followers)), {}, {}};
+			return refuse(503, fmt::format("{} follow the events already", most_followers));
 		if (value == "1")
 			lines.follower = events_.follow();
 	}
@@ -371,14 +355,12 @@ ApiAnswer Api::get_events(const ApiRequest &request)
 ApiAnswer Api::handle(const ApiRequest &request, bool read_only)
 {
 	if (read_only && request.method != "GET")
-		return {refuse(403, "this listener is read-only; changes go to the control socket"), {}, {}};
+		return refuse(403, "this listener is read-only; changes go to the control socket");
 	// What is cheap, and names no client.
 	static const std::set<std::string> open = {"/metrics",    "/v1/status", "/v1/virtual-servers", "/v1/pools",
 						   "/v1/members", "/v1/rules",  "/v1/interfaces",      "/v1/counters"};
 	if (read_only && !open.contains(request.path))
-		return {refuse(403, fmt::format("{} is not served here, but on the control socket", request.path)),
-			{},
-			{}};
+		return refuse(403, fmt::format("{} is not served here, but on the control socket", request.path));
 	if (request.method == "GET")
 		return get(request);
 	if (request.method == "PUT" && request.path == "/v1/config")
@@ -387,9 +369,7 @@ ApiAnswer Api::handle(const ApiRequest &request, bool read_only)
 		return patch_member(request);
 	if (request.method == "DELETE" && request.path == "/v1/sessions")
 		return delete_sessions(request);
-	return {refuse(405, fmt::format("{} {} is not something that can be done", request.method, request.path)),
-		{},
-		{}};
+	return refuse(405, fmt::format("{} {} is not something that can be done", request.method, request.path));
 }
 
 } // namespace holdfast

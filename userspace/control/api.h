@@ -28,6 +28,9 @@ struct ApiResponse {
 
 // An answer, or the work that makes it: long walks through tables, to be run on another thread.
 struct ApiAnswer {
+	ApiAnswer() = default;
+	ApiAnswer(ApiResponse at_once) : response(std::move(at_once)) {} // implicit: most answers are there at once
+
 	ApiResponse response;
 	std::function<ApiResponse()> work;
 	// Or lines that come by and by, behind the body, until the client goes.
