@@ -27,7 +27,7 @@ Result<void> drop_privileges()
 	for (unsigned word = 0; word < _LINUX_CAPABILITY_U32S_3; word++) {
 		uint32_t kept = 0;
 
-		for (const unsigned capability : {CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON}) {
+		for (const unsigned capability : {unsigned{CAP_BPF}, unsigned{CAP_NET_ADMIN}, unsigned{CAP_PERFMON}}) {
 			if (capability / 32 == word)
 				kept |= 1U << capability % 32;
 		}
