@@ -2,6 +2,7 @@
 #include "cli/exchange.h"
 
 #include <fmt/format.h>
+#include <optional>
 #include <set>
 #include <variant>
 
@@ -58,6 +59,17 @@ std::vector<TxtProblem> whole_problems(const std::string &yaml, const TxtRules &
 		problems.push_back(problem);
 	}
 	return problems;
+}
+
+// Nothing: it has been said why.
+std::optional<ConfigDocument> document_of(const Applied &applied)
+{
+	auto document = ConfigDocument::parse(applied.text);
+
+	if (document)
+		return std::move(*document);
+	complain(document.error().message());
+	return std::nullopt;
 }
 
 std::string number(const json &body, const char *key)
@@ -122,11 +134,9 @@ int import_txt_file(const ExchangeOptions &options, const std::string &file, con
 	const Applied applied = get_applied(options.socket);
 	if (applied.status)
 		return applied.status;
-	auto document = ConfigDocument::parse(applied.text);
-	if (!document) {
-		complain(document.error().message());
+	auto document = document_of(applied);
+	if (!document)
 		return failed;
-	}
 	const auto refused = import_txt(rules, *parsed, *document);
 	problems.insert(problems.end(), refused.begin(), refused.end());
 	std::sort(problems.begin(), problems.end(),
@@ -201,11 +211,9 @@ int clone_rule(const ExchangeOptions &options, const std::string &from, const st
 
 	if (applied.status)
 		return applied.status;
-	auto document = ConfigDocument::parse(applied.text);
-	if (!document) {
-		complain(document.error().message());
+	auto document = document_of(applied);
+	if (!document)
 		return failed;
-	}
 	if (document->find("persistence", to)) {
 		complain(fmt::format("there is a rule '{}' already", to));
 		return failed;

@@ -19,7 +19,7 @@ int export_txt_file(const ExchangeOptions &options, const std::string &file, con
 // `settings` as KEY=VALUE, in the configuration's words.
 int clone_rule(const ExchangeOptions &options, const std::string &from, const std::string &to,
 	       const std::vector<std::string> &settings);
-// Has a configuration applied; `query` as in "?dry_run=1". Says what changes.
+// Has a configuration applied, unless another one than `revision` (if given) is by now. Says what changes.
 int apply_text(const ExchangeOptions &options, const std::string &text, const std::string &file,
 	       const std::string &revision = {});
 

@@ -22,8 +22,8 @@ class ControlServer
 {
 public:
 	// The socket is made with mode 0660, and group `holdfast` where there is one. A
-	// socket that nobody answers on is replaced. Long walks run on `walkers`, which
-	// must outlive `loop`.
+	// socket that nobody answers on is replaced. Long walks run on `walkers`,
+	// which stop before either loop goes.
 	static Result<std::unique_ptr<ControlServer>>
 	listen(boost::asio::io_context &loop, boost::asio::io_context &walkers, const std::string &path, Api &api);
 	// Nothing that changes anything is answered there.
