@@ -356,7 +356,7 @@ health_checks:
   - {name: ping, type: icmp}
   - {name: blind, type: udp, port: 53}
 state: {directory: /var/lib/holdfast, snapshot: true, snapshot_interval: 30}
-metrics: {listen: "[::1]:9420"}
+metrics: {listen: "[::1]:9420", clients: false}
 pools:
   - name: web
     health_checks: [web, ping]
@@ -402,6 +402,9 @@ TEST(Config, ReadsHealthChecks)
 	EXPECT_EQ(config.state.snapshot_interval, 30U);
 	EXPECT_EQ(config.state.directory, "/var/lib/holdfast");
 	EXPECT_EQ(config.metrics.listen, "[::1]:9420");
+	EXPECT_FALSE(config.metrics.shows_clients());
+	EXPECT_TRUE((MetricsSettings{.listen = "[::1]:9420"}.shows_clients()));
+	EXPECT_FALSE((MetricsSettings{.listen = "10.0.2.1:9420"}.shows_clients()));
 }
 
 const Broken broken[] = {

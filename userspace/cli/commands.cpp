@@ -9,11 +9,12 @@
 #include <unistd.h>
 
 #include "cli/client.h"
-#include "cli/documents.h"
+#include "cli/convert.h"
 #include "cli/exchange.h"
 #include "cli/outcome.h"
 #include "cli/print.h"
 #include "config/config.h"
+#include "documents/documents.h"
 #include "util/file.h"
 #include "util/hex.h"
 
@@ -41,6 +42,7 @@ struct Arguments {
 	std::string address, from, to, shell;
 	std::vector<std::string> settings;
 	bool follow = false;
+	ConvertOptions convert;
 
 	ExchangeOptions exchange() const { return {socket, as_json, dry_run}; }
 };
@@ -274,6 +276,7 @@ public:
 		add_sessions();
 		add_members();
 		add_exchange();
+		add_convert();
 		add_documents();
 		auto *command = add(&app_, "detach", "remove programs, links and pins (stop the daemon first)",
 				    [this] { return detach(arguments_); });
@@ -348,6 +351,30 @@ private:
 		});
 		txt->add_option("FILE", arguments_.file, "where to; otherwise standard output");
 		txt->add_option("--address", arguments_.address, "only of this virtual address");
+	}
+
+	void add_convert()
+	{
+		CLI::App *parent = app_.add_subcommand(
+			"convert", "another balancer's configuration as one of Holdfast's; what cannot be, by line");
+
+		parent->require_subcommand(1);
+		for (const char *kind : {"haproxy", "keepalived"}) {
+			CLI::App *command = add(parent, kind, fmt::format("a configuration of {}", kind), [this, kind] {
+				arguments_.convert.file = arguments_.file;
+				arguments_.convert.as_json = arguments_.as_json;
+				return convert_file(kind, arguments_.convert);
+			});
+
+			command->add_option("FILE", arguments_.file)->required();
+			command->add_option("--interface", arguments_.convert.interfaces,
+					    "that packets come in by (default: eth0); may be repeated");
+			command->add_option("--address", arguments_.convert.address,
+					    "the virtual address of what listens on every address");
+			command->add_option("--source", arguments_.convert.sources,
+					    "an address from which members see clients (fullnat); without: dnat, for "
+					    "members whose gateway is this host; may be repeated");
+		}
 	}
 
 	void add_documents()

@@ -284,6 +284,7 @@ void Parser::read_metrics(ObjectReader &reader)
 {
 	const auto listen = reader.text("listen");
 
+	config_.metrics.clients = reader.boolean("clients");
 	if (!listen)
 		return;
 	config_.metrics.given = true;

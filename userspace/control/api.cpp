@@ -10,6 +10,7 @@
 #include "control/explain.h"
 #include "control/metrics.h"
 #include "control/views.h"
+#include "status_page/status_page.h"
 
 namespace holdfast
 {
@@ -57,6 +58,42 @@ std::vector<std::string> split_values(const std::string &text)
 	return values;
 }
 
+bool read_number(const std::string &text, size_t &number)
+{
+	const char *end = text.data() + text.size();
+	const auto [stop, status] = std::from_chars(text.data(), end, number);
+
+	return status == std::errc() && stop == end;
+}
+
+Result<Page> read_page(const ApiRequest &request)
+{
+	const bool members = request.path == "/v1/members";
+	Page page;
+
+	for (const auto &[name, value] : request.query) {
+		size_t number = 0;
+
+		if (name == "search") {
+			page.search = value;
+		} else if (name == "offset" || name == "limit") {
+			if (!read_number(value, number))
+				return Error(fmt::format("{}: '{}'; allowed: a number", name, value));
+			(name == "limit" ? page.limit : page.offset) = number;
+		} else if (members && name == "pool") {
+			page.pool = value;
+		} else if (members && name == "state") {
+			if (value != "up" && value != "down" && value != "draining" && value != "disabled")
+				return Error(fmt::format("state: '{}'; allowed: up, down, draining, disabled", value));
+			page.state = value;
+		} else {
+			return Error(fmt::format("'{}': allowed are search, offset, limit{}", name,
+						 members ? ", pool, state" : ""));
+		}
+	}
+	return page;
+}
+
 Result<EntryFilter> read_filter(const ApiRequest &request)
 {
 	EntryFilter filter;
@@ -73,10 +110,7 @@ Result<EntryFilter> read_filter(const ApiRequest &request)
 		} else if (name == "key") {
 			filter.key = split_values(value);
 		} else if (name == "limit") {
-			const char *end = value.data() + value.size();
-			const auto [stop, status] = std::from_chars(value.data(), end, filter.limit);
-
-			if (status != std::errc() || stop != end || filter.limit < 1 || filter.limit > 10000000)
+			if (!read_number(value, filter.limit) || filter.limit < 1 || filter.limit > 10000000)
 				return Error(fmt::format("limit: '{}'; allowed: 1-10000000", value));
 		} else {
 			return Error(fmt::format(
@@ -121,10 +155,7 @@ ApiAnswer explain_decision(const Controller &controller, const ApiRequest &reque
 		return refuse(400, "message: hexadecimal digits, two for each byte, are expected");
 	question.length = question.message ? question.message->size() : 0;
 	if (!length.empty()) {
-		const char *end = length.data() + length.size();
-		const auto [stop, status] = std::from_chars(length.data(), end, question.length);
-
-		if (!question.message || status != std::errc() || stop != end ||
+		if (!question.message || !read_number(length, question.length) ||
 		    question.length < question.message->size())
 			return refuse(400, fmt::format("length: '{}'; allowed: the message's bytes, or more", length));
 	}
@@ -174,9 +205,8 @@ ApiAnswer Api::get(const ApiRequest &request)
 	const Views views{controller_, sweeper_, checker_};
 	const std::map<std::string, std::function<json()>> simple = {
 		{"/v1/status", [&] { return views.status(); }},
-		{"/v1/virtual-servers", [&] { return json{{"virtual_servers", views.virtual_servers()}}; }},
+		{"/v1/overview", [&] { return views.overview(); }},
 		{"/v1/pools", [&] { return json{{"pools", views.pools()}}; }},
-		{"/v1/members", [&] { return json{{"members", views.members()}}; }},
 		{"/v1/rules", [&] { return json{{"rules", views.rules()}}; }},
 		{"/v1/interfaces", [&] { return json{{"interfaces", views.interfaces()}}; }},
 		{"/v1/doctor", [&] { return json{{"findings", views.findings()}}; }},
@@ -187,6 +217,15 @@ ApiAnswer Api::get(const ApiRequest &request)
 
 	if (auto found = simple.find(request.path); found != simple.end())
 		return answer(found->second());
+	if (request.path == "/v1/virtual-servers" || request.path == "/v1/members") {
+		auto page = read_page(request);
+
+		if (!page)
+			return refuse(400, page.error().message());
+		return answer(request.path == "/v1/members" ? views.members(*page) : views.virtual_servers(*page));
+	}
+	if (const StatusPageFile *file = find_status_page_file(request.path))
+		return ApiResponse{200, std::string(file->content), file->type};
 	if (request.path == "/metrics")
 		return ApiResponse{200, metrics_text(views), "text/plain; version=0.0.4; charset=utf-8"};
 	if (request.path == "/v1/events")
@@ -352,15 +391,39 @@ ApiAnswer Api::get_events(const ApiRequest &request)
 	return lines;
 }
 
+// What everybody who reaches the read-only listener may ask.
+Result<void> Api::check_open(const ApiRequest &request) const
+{
+	// What is cheap, and names no client.
+	static const std::set<std::string> open = {"/metrics",    "/v1/status",  "/v1/overview", "/v1/virtual-servers",
+						   "/v1/pools",   "/v1/members", "/v1/rules",    "/v1/interfaces",
+						   "/v1/counters"};
+	static const std::set<std::string> of_clients = {"/v1/sessions", "/v1/connections"};
+
+	if (open.contains(request.path) || request.path.starts_with("/v1/members/") ||
+	    find_status_page_file(request.path) || (request.path == "/v1/events" && !request.query.contains("follow")))
+		return {};
+	if (!of_clients.contains(request.path))
+		return Error(fmt::format("{} is not served here, but on the control socket", request.path));
+	if (!controller_.configured().metrics.shows_clients())
+		return Error("what names clients is served on the control socket, and here with metrics.clients: true");
+	// A page of another site may have its own name lead here, and read what a browser on this host is answered.
+	const size_t port = request.host.rfind(':');
+	const std::string name = request.host.ends_with(']') ? request.host : request.host.substr(0, port);
+	const bool ipv6 = name.starts_with('[') && name.ends_with(']');
+	if (name != "localhost" && !Address::parse(ipv6 ? name.substr(1, name.size() - 2) : name))
+		return Error("what names clients is served to who asks by address, or for localhost");
+	return {};
+}
+
 ApiAnswer Api::handle(const ApiRequest &request, bool read_only)
 {
 	if (read_only && request.method != "GET")
 		return refuse(403, "this listener is read-only; changes go to the control socket");
-	// What is cheap, and names no client.
-	static const std::set<std::string> open = {"/metrics",    "/v1/status", "/v1/virtual-servers", "/v1/pools",
-						   "/v1/members", "/v1/rules",  "/v1/interfaces",      "/v1/counters"};
-	if (read_only && !open.contains(request.path))
-		return refuse(403, fmt::format("{} is not served here, but on the control socket", request.path));
+	if (read_only) {
+		if (auto allowed = check_open(request); !allowed)
+			return refuse(403, allowed.error().message());
+	}
 	if (request.method == "GET")
 		return get(request);
 	if (request.method == "PUT" && request.path == "/v1/config")

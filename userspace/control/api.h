@@ -18,6 +18,7 @@ struct ApiRequest {
 	std::string path;   // "/v1/members/web/rs1", decoded
 	std::map<std::string, std::string> query;
 	std::string body;
+	std::string host; // as the client names this host
 };
 
 struct ApiResponse {
@@ -49,6 +50,7 @@ public:
 	ApiAnswer handle(const ApiRequest &request, bool read_only = false);
 
 private:
+	Result<void> check_open(const ApiRequest &request) const;
 	ApiAnswer get(const ApiRequest &request);
 	ApiAnswer get_events(const ApiRequest &request);
 	ApiAnswer put_config(const ApiRequest &request);

@@ -53,6 +53,7 @@ ApiRequest to_api(const http::request<http::string_body> &request)
 	if (question < target.size())
 		api.query = parse_query(target.substr(question + 1));
 	api.body = request.body();
+	api.host = request[http::field::host];
 	return api;
 }
 
@@ -131,6 +132,12 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::io_context &walkers, 
 								   request.version());
 			response.set(http::field::content_type, answer.response.type);
 			response.set(http::field::cache_control, "no-store");
+			// The status page's files, and nobody else's.
+			response.set("Content-Security-Policy",
+				     "default-src 'self'; base-uri 'none'; form-action 'none'; "
+				     "frame-ancestors 'none'");
+			response.set("X-Content-Type-Options", "nosniff");
+			response.set("Referrer-Policy", "no-referrer");
 			response.body() = std::move(answer.response.body);
 			response.keep_alive(request.keep_alive());
 			response.prepare_payload();

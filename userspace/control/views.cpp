@@ -40,6 +40,18 @@ const char *member_state(MemberStatus status, bool up)
 	return status == MemberStatus::draining ? "draining" : "up";
 }
 
+bool found(const Page &page, const std::string &name, const Address &address)
+{
+	return page.search.empty() || name.find(page.search) != std::string::npos ||
+	       address.text().find(page.search) != std::string::npos;
+}
+
+// Is what matches as the `number`-th to be shown?
+bool on_page(const Page &page, size_t number)
+{
+	return number >= page.offset && number - page.offset < page.limit;
+}
+
 json latency_json(const std::optional<std::chrono::microseconds> &latency)
 {
 	return latency ? json(static_cast<double>(latency->count()) / 1000) : json();
@@ -97,11 +109,14 @@ json Views::interfaces() const
 	return list;
 }
 
-json Views::virtual_servers() const
+json Views::virtual_servers(const Page &page) const
 {
 	json list = json::array();
+	size_t matched = 0;
 
 	for (const VirtualServer &server : controller.configured().virtual_servers) {
+		if (!found(page, server.name, server.address) || !on_page(page, matched++))
+			continue;
 		const uint32_t id = controller.ids().virtual_servers.find(server.name);
 		json one = traffic_json(controller.maps().virtual_server_counters.sum(id),
 					controller.virtual_server_rates(id));
@@ -121,9 +136,9 @@ json Views::virtual_servers() const
 		for (const Address &address : server.source_addresses)
 			one["source_addresses"].push_back(address.text());
 		one["x_forwarded_for"] = server.x_forwarded_for;
-		list.push_back(one);
+		list.push_back(std::move(one));
 	}
-	return list;
+	return {{"virtual_servers", std::move(list)}, {"matched", matched}};
 }
 
 json Views::member(const std::string &pool, const Member &member, bool whole) const
@@ -149,15 +164,25 @@ json Views::member(const std::string &pool, const Member &member, bool whole) co
 	return one;
 }
 
-json Views::members() const
+json Views::members(const Page &page) const
 {
-	json list = json::array();
+	json list = json::array(), states = {{"up", 0}, {"down", 0}, {"draining", 0}, {"disabled", 0}};
+	size_t matched = 0;
 
 	for (const Pool &pool : controller.configured().pools) {
-		for (const Member &member : with_overrides(pool, controller.overrides()).members)
-			list.push_back(this->member(pool.name, member, false));
+		if (!page.pool.empty() && page.pool != pool.name)
+			continue;
+		for (const Member &member : with_overrides(pool, controller.overrides()).members) {
+			if (!found(page, member_key(pool.name, member.name), member.address))
+				continue;
+			const char *state = member_state(member.status, !controller.is_down(pool.name, member.name));
+
+			states[state] = states[state].get<size_t>() + 1;
+			if ((page.state.empty() || page.state == state) && on_page(page, matched++))
+				list.push_back(this->member(pool.name, member, false));
+		}
 	}
-	return list;
+	return {{"members", std::move(list)}, {"matched", matched}, {"states", std::move(states)}};
 }
 
 std::optional<json> Views::member(const std::string &key) const
@@ -240,7 +265,7 @@ json Views::counters() const
 	return list;
 }
 
-json Views::status() const
+json Views::overview() const
 {
 	const TableSizes &tables = controller.maps().tables();
 
@@ -250,11 +275,20 @@ json Views::status() const
 		  {"config", controller.config_path()},
 		  {"config_differs", controller.file_differs()}}},
 		{"interfaces", interfaces()},
-		{"virtual_servers", virtual_servers()},
-		{"members", members()},
+		{"virtual_servers", controller.configured().virtual_servers.size()},
+		{"members", members({.limit = 0})["states"]},
 		{"sessions",
 		 {{"live", sweeper.sessions()}, {"expired", sweeper.sessions_expired()}, {"limit", tables.sessions}}},
 		{"connections", {{"live", sweeper.connections()}, {"limit", tables.connections / 2}}}};
+}
+
+json Views::status() const
+{
+	json all = overview();
+
+	all["virtual_servers"] = virtual_servers()["virtual_servers"];
+	all["members"] = members()["members"];
+	return all;
 }
 
 json Views::findings() const

@@ -14,16 +14,29 @@
 namespace holdfast
 {
 
+// A part of a list: of what matches, `limit` from the `offset`-th on.
+struct Page {
+	std::string search; // in names and addresses; empty: everything
+	std::string state;  // of members: "up", "down", "draining", "disabled"; empty: any
+	std::string pool;   // of members; empty: any
+	size_t offset = 0, limit = SIZE_MAX;
+};
+
 struct Views {
 	Controller &controller;
 	const Sweeper &sweeper;
 	const HealthChecker &checker;
 
 	nlohmann::json status() const;
+	// The status without its lists: how many there are of each, whatever their number.
+	nlohmann::json overview() const;
 	nlohmann::json interfaces() const;
-	nlohmann::json virtual_servers() const;
+	// {"virtual_servers": [...], "matched": N}
+	nlohmann::json virtual_servers(const Page &page = {}) const;
 	nlohmann::json pools() const;
-	nlohmann::json members() const;
+	// {"members": [...], "matched": N, "states": {"up": N, ...}}; the states are those of all that match but for
+	// their state.
+	nlohmann::json members(const Page &page = {}) const;
 	// As the operator, or the file, has it.
 	nlohmann::json member(const std::string &pool, const Member &member, bool whole) const;
 	// With each result of its checks that is kept; nothing: there is no such member.

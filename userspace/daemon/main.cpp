@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "daemon/service.h"
+#include "documents/documents.h"
 #include "util/log.h"
 
 int main(int argc, char **argv)
@@ -10,7 +11,7 @@ int main(int argc, char **argv)
 	CLI::App app{"holdfastd: loads the data path into the kernel, keeps it configured, answers `holdfast`.\n"
 		     "Stopping it leaves the data path running; --detach removes it."};
 	holdfast::ServiceOptions options;
-	bool detach = false;
+	bool detach = false, manual = false;
 
 	app.set_version_flag("--version", "holdfastd " HOLDFAST_VERSION);
 	app.add_option("--config", options.config, "configuration file")->capture_default_str();
@@ -20,10 +21,15 @@ int main(int argc, char **argv)
 		       "what outlives a restart (default: the configuration's state.directory, or " +
 			       holdfast::default_state_directory + ")");
 	app.add_flag("--detach", detach, "remove programs, links and pins, and exit");
+	app.add_flag("--manual", manual, "print the manual page, for man(1), and exit");
 	try {
 		app.parse(argc, argv);
 	} catch (const CLI::ParseError &error) {
 		return app.exit(error) ? 2 : 0;
+	}
+	if (manual) {
+		fmt::print("{}", holdfast::manual_page(app, "holdfastd", 8));
+		return 0;
 	}
 	try {
 		const auto done = detach ? holdfast::detach_service(options) : holdfast::run_service(options);

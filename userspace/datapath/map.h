@@ -2,7 +2,9 @@
 // Typed views of BPF maps. They do not own the map's descriptor: Maps does.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <bit>
 #include <bpf/bpf.h>
 #include <cstdint>
 #include <cstring>
@@ -191,18 +193,17 @@ public:
 	Value sum(uint32_t index) const
 	{
 		static_assert(sizeof(Value) % sizeof(uint64_t) == 0);
-		constexpr size_t fields = sizeof(Value) / sizeof(uint64_t);
-		std::vector<Value> values(per_cpu_);
-		Value total{};
+		using Fields = std::array<uint64_t, sizeof(Value) / sizeof(uint64_t)>;
+		std::vector<Fields> values(per_cpu_);
+		Fields total{};
 
 		if (bpf_map_lookup_elem(fd_, &index, values.data()))
-			return total;
-		for (const Value &value : values) {
-			for (size_t i = 0; i < fields; i++)
-				reinterpret_cast<uint64_t *>(&total)[i] +=
-					reinterpret_cast<const uint64_t *>(&value)[i];
+			return {};
+		for (const Fields &value : values) {
+			for (size_t i = 0; i < total.size(); i++)
+				total[i] += value[i];
 		}
-		return total;
+		return std::bit_cast<Value>(total);
 	}
 
 	void clear(uint32_t index) const

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "cli/documents.h"
+#include "documents/documents.h"
 
 #include <algorithm>
 #include <CLI/CLI.hpp>

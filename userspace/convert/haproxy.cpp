@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: GPL-2.0
+// haproxy.cfg: sections of lines of words. Proxies (frontend, backend, listen) become
+// virtual servers, pools, rules and health checks; each starts from the last `defaults`.
+#include <algorithm>
+#include <fmt/format.h>
+#include <map>
+#include <set>
+
+#include "convert/conversion.h"
+#include "convert/haproxy_file.h"
+#include "convert/haproxy_rules.h"
+
+namespace holdfast
+{
+
+namespace
+{
+
+using namespace haproxy;
+
+// What a `bind` line says.
+struct Bind {
+	std::string address, port; // "": every address
+	bool tls = false;
+	Line line;
+};
+
+// What a backend has become.
+struct Backend {
+	std::string pool;
+	ChosenRule chosen;
+	std::string proxy_protocol;
+	std::vector<Address> sources;
+	std::optional<int64_t> idle;
+	bool forwards_for = false;
+};
+
+class Haproxy
+{
+public:
+	Haproxy(const std::vector<Section> &sections, const ConversionOptions &options)
+		: sections_(sections), draft_(options)
+	{
+	}
+
+	Conversion run();
+
+private:
+	void collect();
+	void review(const Proxy &proxy);
+	const Backend *backend(const std::string &name);
+	void frontend(const Proxy &proxy);
+	std::vector<Bind> binds(const Proxy &proxy);
+	void add_members(const Proxy &proxy, Backend &made, YAML::Node pool);
+	YAML::Node member(const Line &line, const Words &parameters, Backend &made, std::set<std::string> &taken);
+	void member_parameter(const Line &line, const Words &parameters, size_t &at, YAML::Node member, Backend &made);
+	void add_check(const Proxy &proxy, YAML::Node pool, const std::vector<std::pair<Line, Words>> &servers);
+	void set_http_check(const Proxy &proxy, YAML::Node check);
+
+	const std::vector<Section> &sections_;
+	Draft draft_;
+	std::vector<Proxy> proxies_;
+	std::map<std::string, Backend> backends_;
+};
+
+void Haproxy::collect()
+{
+	std::vector<Line> defaults;
+
+	for (const Section &section : sections_) {
+		if (section.kind == "defaults") {
+			defaults = section.lines;
+		} else if (section.kind == "frontend" || section.kind == "backend" || section.kind == "listen") {
+			Proxy proxy{&section, defaults};
+
+			proxy.lines.insert(proxy.lines.end(), section.lines.begin(), section.lines.end());
+			proxies_.push_back(proxy);
+		} else if (section.kind == "global") {
+			for (const Line &line : section.lines)
+				draft_.note(line.number, line.text(),
+					    "a setting of HAProxy's process: has no counterpart");
+		} else {
+			draft_.note(section.head.number, section.head.text(),
+				    section.kind == "peers"
+					    ? "tables are not shared between machines: rules that need none "
+					      "(cookies, hashes) agree on all"
+					    : "a section without a counterpart");
+		}
+	}
+}
+
+// Every line that is not read elsewhere is named here.
+void Haproxy::review(const Proxy &proxy)
+{
+	static const std::set<std::string> read = {"bind",   "mode",   "default_backend", "balance",
+						   "cookie", "server", "default-server",  "stick-table",
+						   "stick",  "source", "hash-type",       "appsession"};
+	static const std::set<std::string> read_options = {
+		"httpchk",         "tcp-check",         "forwardfor", "redispatch",  "ssl-hello-chk",
+		"http-keep-alive", "http-server-close", "httpclose",  "splice-auto", "splice-request",
+		"splice-response", "clitcpka",          "srvtcpka",   "tcpka"};
+	static const std::map<std::string, const char *> reasons = {
+		{"acl", "requests are not routed by what they say: each frontend has one backend"},
+		{"use_backend", "requests are not routed by what they say: each frontend has one backend"},
+		{"use-server", "requests are not routed by what they say"},
+		{"http-request", "requests and responses are not rewritten, and not refused by what they say"},
+		{"http-response", "requests and responses are not rewritten"},
+		{"http-after-response", "requests and responses are not rewritten"},
+		{"tcp-request", "connections are not refused by what they say"},
+		{"tcp-response", "connections are not refused by what they say"},
+		{"redirect", "no request is answered here"},
+		{"errorfile", "no request is answered here"},
+		{"stats", "`metrics.listen` serves metrics and a status page"},
+		{"log", "no line is written for a connection: see counters, metrics and `holdfast events`"},
+		{"log-format", "no line is written for a connection: see counters, metrics and `holdfast events`"},
+		{"compression", "what members send is not changed"},
+		{"maxconn", "connections are limited per member (connection_limit), and by the size of the tables"},
+		{"fullconn", "connections are limited per member (connection_limit)"},
+		{"retries", "a member that does not accept a connection is replaced by another one"},
+		{"email-alert", "use the metrics' alert rules"},
+		{"rate-limit", "give members a connection_rate_limit"},
+	};
+
+	for (const Line &line : proxy.lines) {
+		const std::string &key = line.words[0];
+		const auto reason = reasons.find(key);
+
+		if (key == "option" && !read_options.contains(line.word(1)))
+			draft_.note(line.number, line.text(),
+				    line.word(1).ends_with("-check") || line.word(1) == "smtpchk"
+					    ? "such servers are checked by a connection (tcp)"
+					    : "has no counterpart");
+		else if (key == "no" || key == "description" || key == "id")
+			draft_.note(line.number, line.text(), "has no counterpart");
+		else if (key == "timeout" && line.word(1) != "client" && line.word(1) != "server" &&
+			 line.word(1) != "tunnel" && line.word(1) != "check")
+			draft_.note(line.number, line.text(),
+				    "connections are not held here: their one time-out is idle_timeout");
+		else if (reason != reasons.end())
+			draft_.note(line.number, line.text(), reason->second);
+		else if (key == "hash-type" && line.word(1) != "consistent")
+			draft_.note(line.number, line.text(), "hashes are consistent ones (Maglev)");
+		else if (!read.contains(key) && key != "option" && key != "timeout" && key != "http-check" &&
+			 key != "tcp-check")
+			draft_.note(line.number, line.text(), "is not a directive that can be converted");
+		else if (key == "tcp-check" && line.words.size() > 1)
+			draft_.note(line.number, line.text(), "what a member says to a tcp check is not looked at");
+	}
+}
+
+void Haproxy::member_parameter(const Line &line, const Words &parameters, size_t &at, YAML::Node member, Backend &made)
+{
+	// Of checks, which are the pool's: see add_check().
+	static const std::set<std::string> of_checks = {"inter", "fastinter", "downinter", "rise", "fall", "port"};
+	static const std::set<std::string> with_value = {"addr",
+							 "agent-addr",
+							 "agent-check-inter",
+							 "agent-port",
+							 "ca-file",
+							 "ciphers",
+							 "crl-file",
+							 "crt",
+							 "error-limit",
+							 "id",
+							 "init-addr",
+							 "maxqueue",
+							 "minconn",
+							 "observe",
+							 "on-error",
+							 "on-marked-up",
+							 "proto",
+							 "alpn",
+							 "check-proto",
+							 "check-sni",
+							 "redir",
+							 "resolvers",
+							 "resolve-prefer",
+							 "sni",
+							 "ssl-max-ver",
+							 "ssl-min-ver",
+							 "track",
+							 "verify",
+							 "verifyhost",
+							 "pool-max-conn",
+							 "pool-purge-delay",
+							 "check-alpn",
+							 "namespace",
+							 "usesrc",
+							 "interface"};
+	const std::string &key = parameters[at];
+	const auto value = [&] { return at + 1 < parameters.size() ? parameters[++at] : std::string(); };
+
+	if (key == "weight") {
+		const uint32_t weight = number_of(value()).value_or(1);
+
+		if (weight)
+			member["weight"] = std::min(weight, uint32_t{HF_WEIGHT_MAX});
+		else
+			member["status"] = "maintain";
+	} else if (key == "cookie") {
+		member["cookie"] = value();
+	} else if (key == "backup") {
+		member["backup"] = true;
+	} else if (key == "disabled") {
+		member["status"] = "disable";
+	} else if (key == "maxconn") {
+		member["connection_limit"] = value();
+	} else if (key == "slowstart") {
+		member["warm_up"] = whole_seconds(draft_, line, value(), 86400);
+	} else if (key == "send-proxy" || key == "send-proxy-v2") {
+		made.proxy_protocol = key == "send-proxy" ? "v1" : "v2";
+	} else if (key == "source") {
+		const std::string text = value();
+
+		if (const auto source = Address::parse(text.substr(0, text.find(text.starts_with('[') ? '\0' : ':'))))
+			made.sources.push_back(*source);
+		else
+			draft_.note(line.number, line.text(), fmt::format("source {}: is not an address", text));
+	} else if (key == "on-marked-down") {
+		if (value() == "shutdown-sessions")
+			draft_.note(line.number, line.text(), "give the pool on_down: reset");
+	} else if (of_checks.contains(key)) {
+		value();
+	} else if (key == "ssl") {
+		draft_.note(line.number, line.text(),
+			    "ssl: nothing is encrypted here: members get what the client has sent");
+	} else if (key != "check" && key != "enabled" && key != "check-ssl" && key != "stick" && key != "no-check") {
+		const std::string more = with_value.contains(key) ? " " + value() : "";
+
+		draft_.note(line.number, line.text(), fmt::format("{}{}: has no counterpart", key, more));
+	}
+}
+
+YAML::Node Haproxy::member(const Line &line, const Words &parameters, Backend &made, std::set<std::string> &taken)
+{
+	YAML::Node member(YAML::NodeType::Map);
+	std::string where = line.word(2), name = line.word(1);
+	const size_t colon = where.rfind(':');
+	std::string port;
+
+	if (colon != std::string::npos && (where.find(':') == colon || where[colon - 1] == ']')) {
+		port = where.substr(colon + 1);
+		where = where.substr(0, colon);
+	}
+	for (const char *family : {"ipv4@", "ipv6@"}) {
+		if (where.starts_with(family))
+			where = where.substr(5);
+	}
+	if (where.starts_with('[') && where.ends_with(']'))
+		where = where.substr(1, where.size() - 2);
+	if (!Address::parse(where)) {
+		draft_.note(line.number, line.text(),
+			    fmt::format("'{}' is not an address: names are not resolved", where));
+		return {};
+	}
+	std::replace_if(
+		name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c) && c != '-' && c != '_'; },
+		'-');
+	while (!taken.insert(name).second)
+		name += "-again";
+	member.SetStyle(YAML::EmitterStyle::Flow);
+	member["name"] = name;
+	member["address"] = where;
+	if (!port.empty() && number_of(port))
+		member["port"] = port;
+	else if (!port.empty())
+		draft_.note(line.number, line.text(),
+			    fmt::format("port {}: a port is a number, or the client's is kept", port));
+	for (size_t at = 0; at < parameters.size(); at++)
+		member_parameter(line, parameters, at, member, made);
+	return member;
+}
+
+void Haproxy::set_http_check(const Proxy &proxy, YAML::Node check)
+{
+	const Line *line = proxy.find({"option", "httpchk"});
+	std::string method = "OPTIONS", path = "/";
+
+	check["type"] = "http";
+	if (line->words.size() == 3) {
+		path = line->word(2);
+	} else if (line->words.size() > 3) {
+		method = line->word(2);
+		path = line->word(3);
+	}
+	// The Host header, as it used to be smuggled in behind the version.
+	for (const std::string &word : line->words) {
+		if (const size_t host = word.find("Host:"); host != std::string::npos)
+			check["host"] = word.substr(word.find_first_not_of(' ', host + 5));
+	}
+	for (const Line &one : proxy.lines) {
+		if (one.words[0] != "http-check")
+			continue;
+		if (one.word(1) == "send") {
+			method = one.has("meth") ? one.after("meth") : method;
+			path = one.has("uri") ? one.after("uri") : path;
+			for (size_t i = 2; i + 2 < one.words.size(); i++) {
+				if (one.words[i] != "hdr")
+					continue;
+				if (one.words[i + 1] == "Host" || one.words[i + 1] == "host")
+					check["host"] = one.words[i + 2];
+				else
+					draft_.note(one.number, one.text(), "checks send no other header than Host");
+			}
+			if (one.has("body"))
+				draft_.note(one.number, one.text(), "checks send no body");
+		} else if (one.word(1) == "expect" && one.has("status")) {
+			check["expect_status"] = one.after("status");
+		} else {
+			draft_.note(one.number, one.text(), "checks look at the status only");
+		}
+	}
+	if (method != "HEAD" && method != "GET" && method != "OPTIONS") {
+		draft_.note(line->number, line->text(),
+			    fmt::format("method {}: checks have HEAD, GET, OPTIONS", method));
+		method = "GET";
+	}
+	check["method"] = method;
+	check["path"] = path;
+}
+
+void Haproxy::add_check(const Proxy &proxy, YAML::Node pool, const std::vector<std::pair<Line, Words>> &servers)
+{
+	const auto has = [](const Words &words, const char *word) {
+		return std::find(words.begin(), words.end(), word) != words.end();
+	};
+	const auto value = [](const Words &words, const char *word) {
+		const auto found =
+			std::find(words.rbegin(), words.rend(), word); // the server's counts, not the default
+
+		return found == words.rend() || found == words.rbegin() ? std::string() : *(found - 1);
+	};
+	const auto first = std::find_if(servers.begin(), servers.end(),
+					[&](const auto &server) { return has(server.second, "check"); });
+
+	if (first == servers.end()) {
+		if (const Line *line = proxy.find({"option", "httpchk"}))
+			draft_.note(line->number, line->text(), "no server has `check`: none is checked");
+		return;
+	}
+	const std::string name = draft_.name("health_checks", pool["name"].Scalar());
+	YAML::Node check = draft_.add("health_checks", name);
+	if (proxy.find({"option", "httpchk"}))
+		set_http_check(proxy, check);
+	else
+		check["type"] = "tcp";
+	if (has(first->second, "check-ssl") || (has(first->second, "ssl") && check["type"].Scalar() == "http")) {
+		check["type"] = "https";
+		check["verify"] = value(first->second, "verify") == "required";
+	}
+	const std::string interval = value(first->second, "inter");
+	check["interval"] = interval.empty() ? 2 : whole_seconds(draft_, first->first, interval, 3600);
+	const Line *timeout = proxy.find({"timeout", "check"});
+	check["timeout"] = timeout ? whole_seconds(draft_, *timeout, timeout->word(2), 60)
+				   : std::min<int64_t>(60, check["interval"].as<int64_t>());
+	const std::string rise = value(first->second, "rise"), fall = value(first->second, "fall");
+	check["healthy_threshold"] = rise.empty() ? "2" : rise;
+	check["unhealthy_threshold"] = fall.empty() ? "3" : fall;
+	if (const std::string port = value(first->second, "port"); !port.empty())
+		check["port"] = port;
+	pool["health_checks"].push_back(name);
+	pool["health_checks"].SetStyle(YAML::EmitterStyle::Flow);
+	for (const auto &[line, words] : servers) {
+		for (const char *word : {"fastinter", "downinter"}) {
+			if (has(words, word))
+				draft_.note(line.number, line.text(),
+					    fmt::format("{}: checks have one interval", word));
+		}
+		for (const char *word : {"inter", "rise", "fall", "port"}) {
+			if (value(words, word) != value(first->second, word))
+				draft_.note(line.number, line.text(),
+					    fmt::format("{}: members of a pool are checked alike: as {}", word,
+							first->first.word(1)));
+		}
+		if (!has(words, "check"))
+			draft_.note(line.number, line.text(), "is checked now, as the pool's other members are");
+	}
+}
+
+void Haproxy::add_members(const Proxy &proxy, Backend &made, YAML::Node pool)
+{
+	std::set<std::string> taken;
+	std::vector<std::pair<Line, Words>> servers;
+	Words defaults;
+
+	for (const Line &line : proxy.lines) {
+		if (line.words[0] == "default-server") {
+			defaults.insert(defaults.end(), line.words.begin() + 1, line.words.end());
+		} else if (line.words[0] == "source") {
+			if (const auto source = Address::parse(line.word(1)))
+				made.sources.push_back(*source);
+			else
+				draft_.note(line.number, line.text(), "is not an address");
+		} else if (line.words[0] == "server") {
+			Words parameters = defaults;
+
+			if (line.words.size() > 3)
+				parameters.insert(parameters.end(), line.words.begin() + 3, line.words.end());
+			YAML::Node one = member(line, parameters, made, taken);
+			if (!one.IsMap() || !one["name"])
+				continue;
+			pool["members"].push_back(one);
+			servers.emplace_back(line, parameters);
+		}
+	}
+	std::sort(made.sources.begin(), made.sources.end());
+	made.sources.erase(std::unique(made.sources.begin(), made.sources.end()), made.sources.end());
+	add_check(proxy, pool, servers);
+}
+
+// Nothing: there is none of that name, or it has no server.
+const Backend *Haproxy::backend(const std::string &name)
+{
+	if (const auto known = backends_.find(name); known != backends_.end())
+		return &known->second;
+	const auto proxy = std::find_if(proxies_.begin(), proxies_.end(), [&](const Proxy &one) {
+		return one.section->name == name && one.section->kind != "frontend";
+	});
+	if (proxy == proxies_.end() || !proxy->find({"server"}))
+		return nullptr;
+	Backend made;
+	made.pool = draft_.name("pools", name);
+	YAML::Node pool = draft_.add("pools", made.pool);
+	pool.SetStyle(YAML::EmitterStyle::Block);
+	add_members(*proxy, made, pool);
+	made.chosen = choose_rule(*proxy, made.pool, draft_);
+	for (const char *kind : {"server", "tunnel"}) {
+		if (const Line *line = proxy->find({"timeout", kind}))
+			made.idle =
+				std::max(made.idle.value_or(0), whole_seconds(draft_, *line, line->word(2), 604800));
+	}
+	made.forwards_for = proxy->http() && proxy->find({"option", "forwardfor"});
+	return &(backends_[name] = made);
+}
+
+std::vector<Bind> Haproxy::binds(const Proxy &proxy)
+{
+	std::vector<Bind> binds;
+
+	for (const Line &line : proxy.lines) {
+		if (line.words[0] != "bind")
+			continue;
+		for (size_t start = 0; start <= line.word(1).size();) {
+			const size_t comma = std::min(line.word(1).find(',', start), line.word(1).size());
+			std::string where = line.word(1).substr(start, comma - start);
+
+			start = comma + 1;
+			for (const char *family : {"ipv4@", "ipv6@"}) {
+				if (where.starts_with(family))
+					where = where.substr(5);
+			}
+			const size_t colon = where.rfind(':');
+			if (colon == std::string::npos || where.starts_with('/') ||
+			    where.find('@') != std::string::npos) {
+				draft_.note(line.number, line.text(), fmt::format("'{}' is not ADDRESS:PORT", where));
+				continue;
+			}
+			Bind bind{where.substr(0, colon), where.substr(colon + 1), line.has("ssl"), line};
+			if (bind.address.starts_with('[') && bind.address.ends_with(']'))
+				bind.address = bind.address.substr(1, bind.address.size() - 2);
+			if (bind.address == "*" || bind.address == "0.0.0.0" || bind.address == "::" ||
+			    bind.address.empty())
+				bind.address = draft_.options().address ? draft_.options().address->text() : "";
+			if (bind.address.empty())
+				draft_.note(line.number, line.text(),
+					    "a virtual server has one address: give it with --address");
+			else
+				binds.push_back(bind);
+		}
+		if (line.has("accept-proxy"))
+			draft_.note(
+				line.number, line.text(),
+				"accept-proxy: clients come with their own addresses, and the PROXY protocol is not "
+				"read");
+	}
+	return binds;
+}
+
+void Haproxy::frontend(const Proxy &proxy)
+{
+	const Line *chosen = proxy.find({"default_backend"});
+	const std::string name = chosen ? chosen->word(1) : proxy.section->name;
+	const std::vector<Bind> places = binds(proxy);
+	const Backend *made = places.empty() ? nullptr : backend(name);
+
+	if (places.empty())
+		return;
+	if (!made) {
+		draft_.note(proxy.section->head.number, proxy.section->head.text(),
+			    chosen ? fmt::format("backend {} is not there, or has no server", name)
+				   : "has no default_backend");
+		return;
+	}
+	for (const Bind &bind : places) {
+		YAML::Node server = draft_.add("virtual_servers", draft_.name("virtual_servers", proxy.section->name));
+
+		server["address"] = bind.address;
+		server["port"] = bind.port;
+		server["protocol"] = "tcp";
+		draft_.set_forwarding(server, made->sources);
+		server["method"] = made->chosen.method;
+		server["pool"] = made->pool;
+		if (bind.tls)
+			draft_.note(bind.line.number, bind.line.text(),
+				    "ssl: TLS is not ended here: it goes to the members as it is, which need the "
+				    "certificate");
+		if (!made->chosen.rule.empty() && !(bind.tls && made->chosen.reads_http))
+			server["persistence"] = made->chosen.rule;
+		else if (!made->chosen.rule.empty())
+			draft_.note(bind.line.number, bind.line.text(),
+				    "the backend's rule reads HTTP, which is encrypted here: give a rule of type "
+				    "source-address or ssl-session-id");
+		const Line *client = proxy.find({"timeout", "client"});
+		const int64_t own = client ? whole_seconds(draft_, *client, client->word(2), 604800) : 0;
+		if (const int64_t idle = std::max(own, made->idle.value_or(0)))
+			server["idle_timeout"] = idle;
+		if (!made->proxy_protocol.empty())
+			server["proxy_protocol"] = made->proxy_protocol;
+		if (((proxy.http() && proxy.find({"option", "forwardfor"})) || made->forwards_for) && !bind.tls)
+			server["x_forwarded_for"] = true;
+	}
+}
+
+Conversion Haproxy::run()
+{
+	collect();
+	for (const Proxy &proxy : proxies_)
+		review(proxy);
+	for (const Proxy &proxy : proxies_) {
+		if (proxy.section->kind != "backend")
+			frontend(proxy);
+	}
+	for (const Proxy &proxy : proxies_) {
+		if (proxy.section->kind == "backend" && !backends_.contains(proxy.section->name))
+			draft_.note(proxy.section->head.number, proxy.section->head.text(),
+				    "no frontend has it as its default_backend");
+	}
+	return draft_.finish();
+}
+
+} // namespace
+
+Conversion convert_haproxy(const std::string &text, const ConversionOptions &options)
+{
+	const std::vector<Section> sections = read_sections(text);
+
+	return Haproxy(sections, options).run();
+}
+
+} // namespace holdfast
