@@ -3,15 +3,18 @@ include(GNUInstallDirs)
 set(from ${CMAKE_CURRENT_SOURCE_DIR}/scripts/packaging)
 set(made ${CMAKE_BINARY_DIR}/packaging)
 
+configure_file(${from}/changelog.Debian.in ${made}/changelog.Debian @ONLY)
+
 # Manual pages and completions are the programs' own descriptions of themselves.
 add_custom_command(
-  OUTPUT ${made}/holdfast.1.gz ${made}/holdfastd.8.gz ${made}/holdfast.bash ${made}/_holdfast ${made}/changelog.gz
+  OUTPUT ${made}/holdfast.1.gz ${made}/holdfastd.8.gz ${made}/holdfast.bash ${made}/_holdfast ${made}/changelog.gz ${made}/changelog.Debian.gz
   COMMAND ${CMAKE_COMMAND} -E make_directory ${made}
   COMMAND sh -ec "\"$<TARGET_FILE:holdfast>\" manual | gzip -9n > holdfast.1.gz"
   COMMAND sh -ec "\"$<TARGET_FILE:holdfastd>\" --manual | gzip -9n > holdfastd.8.gz"
   COMMAND sh -ec "\"$<TARGET_FILE:holdfast>\" completion bash > holdfast.bash"
   COMMAND sh -ec "\"$<TARGET_FILE:holdfast>\" completion zsh > _holdfast"
   COMMAND sh -ec "gzip -9nc ${CMAKE_CURRENT_SOURCE_DIR}/CHANGELOG.md > changelog.gz"
+  COMMAND sh -ec "gzip -9nc changelog.Debian > changelog.Debian.gz"
   DEPENDS holdfast holdfastd ${CMAKE_CURRENT_SOURCE_DIR}/CHANGELOG.md
   WORKING_DIRECTORY ${made} COMMENT "Manual pages and completions" VERBATIM)
 add_custom_target(holdfast_packaging ALL DEPENDS ${made}/holdfast.1.gz)
@@ -25,7 +28,9 @@ install(FILES ${made}/_holdfast DESTINATION share/zsh/vendor-completions)
 install(FILES ${from}/holdfast.service DESTINATION /lib/systemd/system)
 install(FILES ${from}/holdfast.sysusers DESTINATION lib/sysusers.d RENAME holdfast.conf)
 install(FILES ${from}/holdfast.yaml DESTINATION /etc/holdfast)
-install(FILES ${from}/copyright ${made}/changelog.gz README.md docs/getting-started.md docs/configuration.md
+install(FILES ${from}/lintian-overrides DESTINATION share/lintian/overrides RENAME holdfast)
+install(DIRECTORY docs/images DESTINATION share/doc/holdfast)
+install(FILES ${from}/copyright ${made}/changelog.gz ${made}/changelog.Debian.gz README.md docs/getting-started.md docs/configuration.md
   docs/operations.md docs/migration.md docs/architecture.md DESTINATION share/doc/holdfast)
 install(FILES ${from}/holdfast-dashboard.json ${from}/holdfast-alerts.yaml DESTINATION share/doc/holdfast/examples)
 
@@ -35,11 +40,11 @@ set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_INSTALL_PREFIX /usr)
 set(CPACK_PACKAGE_NAME holdfast)
 set(CPACK_PACKAGE_VENDOR "The Holdfast authors")
-set(CPACK_PACKAGE_CONTACT "The Holdfast authors <holdfast@localhost.localdomain>")
+set(CPACK_PACKAGE_CONTACT "The Holdfast authors <holdfast@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "load balancer in the kernel that keeps every client on its server")
-set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "Packets are decided and translated in the Linux kernel (eBPF: XDP and TC), and no proxy\nis in the data path. Clients stay on their server by address, cookie, header, SIP\nCall-ID, RADIUS attribute, RDP cookie, TLS session or ISO 8583 field. A daemon keeps it\nconfigured, checks the servers' health and serves metrics and a status page.")
-set(CPACK_PACKAGE_FILE_NAME holdfast_${PROJECT_VERSION}_amd64)
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "Packets are decided and translated in the Linux kernel (eBPF: XDP and TC), and\nno proxy is in the data path. Clients stay on their server by address, cookie,\nheader, SIP Call-ID, RADIUS attribute, RDP cookie, TLS session or ISO 8583\nfield. A daemon keeps it configured, checks the servers' health, and serves\nmetrics and a status page.")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "init-system-helpers (>= 1.54~), systemd | systemd-standalone-sysusers")

@@ -13,6 +13,7 @@
 #include "holdfast/siphash.h"
 #include "model/address.h"
 #include "util/file.h"
+#include "util/log.h"
 
 namespace holdfast
 {
@@ -84,6 +85,16 @@ TEST(HostCheck, ComparesReleases)
 	EXPECT_FALSE(release_at_least("5.15.0", 6, 1));
 	EXPECT_FALSE(release_at_least("6.0.9", 6, 1));
 	EXPECT_FALSE(release_at_least("nonsense", 6, 1));
+}
+
+TEST(Log, CountsWhatIsRepeated)
+{
+	testing::internal::CaptureStderr();
+	for (int i = 0; i < 1000; i++)
+		log_warning("the same line again");
+	log_warning("another one");
+	EXPECT_EQ(testing::internal::GetCapturedStderr(),
+		  "holdfastd: warning: the same line again\nholdfastd: warning: another one\n");
 }
 
 TEST(Query, IsDecoded)

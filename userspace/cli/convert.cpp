@@ -53,8 +53,11 @@ int convert_file(const std::string &kind, const ConvertOptions &options)
 	}
 	if (!options.interfaces.empty())
 		given.interfaces = options.interfaces;
-	if (!options.address.empty() && !(given.address = read_address("--address", options.address)))
-		return wrong_usage;
+	if (!options.address.empty()) {
+		given.address = read_address("--address", options.address);
+		if (!given.address)
+			return wrong_usage;
+	}
 	for (const std::string &source : options.sources) {
 		const auto address = read_address("--source", source);
 

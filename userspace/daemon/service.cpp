@@ -334,6 +334,10 @@ Result<void> run_service(const ServiceOptions &options)
 	controller.when_applied([&] { checker.configure(controller.overridden(), controller.health()); });
 	controller.when_member_turns([&](const std::string &member, bool up) {
 		log.add({{"event", up ? "member-up" : "member-down"}, {"member", member}});
+		if (up)
+			log_info("member {} is up", member);
+		else
+			log_warning("member {} is down", member);
 	});
 	controller.when_changed([&](const ApplyReport &report) {
 		log.add({{"event", "applied"}, {"changes", report.changes.size()}});

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // One line a message on stderr, with the priority prefix that journald reads
-// when stderr goes there (sd-daemon(3)).
+// when stderr goes there (sd-daemon(3)). A line that is repeated within ten seconds is
+// counted instead, and the count written with its next one. No line holds a session's
+// key, a cookie or a part of a message.
 //
 //   error    something that should work does not, and needs a person
 //   warning  it works, but not as well as configured
