@@ -143,8 +143,10 @@ static long sweep_session(void *map, const struct hf_session_key *key, struct hf
 			  struct sweep_walk *walk)
 {
 	__u32 seen = session->last_seen;
+	__u32 timeout = sweep_session_timeout(key->scope);
+	__u32 kept = timeout ? gaps_remembered() : 0;
 	bool dead = sweep_session_named(walk, key, session) ||
-		    !session_alive(session, sweep_session_timeout(key->scope), walk->now);
+		    !session_alive(session, kept > timeout ? kept : timeout, walk->now);
 
 	/* Claim it first: a session that is revived at this moment is left alone. */
 	if (dead && __sync_val_compare_and_swap(&session->last_seen, seen, HF_SESSION_DEAD) == seen) {
@@ -152,7 +154,7 @@ static long sweep_session(void *map, const struct hf_session_key *key, struct hf
 			event_of_session(HF_EVENT_SESSION_EXPIRED, key, session->member, 0, 0);
 		bpf_map_delete_elem(map, key);
 		walk->deleted++;
-	} else {
+	} else if (session_alive(session, timeout, walk->now)) {
 		walk->alive++;
 	}
 	return 0;

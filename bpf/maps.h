@@ -321,6 +321,22 @@ struct {
 	__uint(max_entries, 1);
 } events_wanted SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32); /* scope of sessions */
+	__type(value, struct hf_gaps);
+	__uint(max_entries, HF_GAP_SCOPES);
+} gaps SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u32); /* see hf_gaps */
+	__uint(max_entries, 1);
+} gaps_wanted SEC(".maps");
+
 /* Counters: per CPU. */
 
 struct {

@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "events.h"
+#include "gaps.h"
 #include "select.h"
 
 /*
@@ -66,10 +67,13 @@ static __always_inline bool session_refresh(struct hf_session *session, __u32 no
 static __always_inline __u32 session_find(const struct session_query *query)
 {
 	struct hf_session *session = bpf_map_lookup_elem(&sessions, &query->key);
-	__u32 member;
+	__u32 member, seen;
 
 	if (!session)
 		return 0;
+	seen = session->last_seen;
+	if (seen != query->now && seen != HF_SESSION_DEAD)
+		gap_count(query->key.scope, query->now - seen);
 	if (!session_alive(session, query->timeout, query->now)) {
 		reason_count(HF_REASON_session_expired);
 		return 0;

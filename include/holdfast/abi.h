@@ -15,13 +15,14 @@
 #ifndef HOLDFAST_ABI_H
 #define HOLDFAST_ABI_H
 
+#include "gaps.h"
 #include "reasons.h"
 #include "settings.h"
 #include "splice.h"
 #include "state.h"
 
 /* Changes with every change of a layout or a meaning below. Pinned with the maps. */
-#define HF_ABI_VERSION 11
+#define HF_ABI_VERSION 12
 
 /* installation: one entry, pinned: what a later daemon must know before it adopts the maps. */
 struct hf_installation {

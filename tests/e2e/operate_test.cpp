@@ -178,6 +178,29 @@ TEST_F(Operate, DrainingTellsHowLongItTakes)
 	EXPECT_NE(dry.output.find("2 sessions would move"), std::string::npos) << dry.output;
 }
 
+TEST_F(Operate, AdviceComesFromWhatClientsDo)
+{
+	lab_.start_daemon(shop("  - {name: rule, type: source-address, timeout: 1}\n", "", "advice: {remember: 60}\n"));
+	for (int round = 0; round < 3; round++) {
+		lab_.ask_tcp(true, 1);
+		std::this_thread::sleep_for(3s);
+	}
+	EXPECT_EQ(lab_.query("show sessions")["matched"], 0) << "what is remembered is no session";
+	const auto advice = lab_.query("advise")["advice"];
+	ASSERT_EQ(advice.size(), 2U);
+	EXPECT_EQ(advice[0]["virtual_server"], "shop4");
+	EXPECT_EQ(advice[0]["returns"], 2);
+	EXPECT_EQ(advice[0]["broken"], 1.0);
+	EXPECT_EQ(advice[1]["returns"], 0);
+	const Ran text = lab_.holdfast("advise");
+	EXPECT_NE(text.output.find(
+			  "shop4: rule rule (source-address), timeout 1: 0 sessions, 2 returns, 100.0 % of them too "
+			  "late"),
+		  std::string::npos)
+		<< text.output;
+	EXPECT_NE(text.output.find("too few to say anything"), std::string::npos) << text.output;
+}
+
 TEST_F(Operate, SessionsOutliveTheMaps)
 {
 	const std::string yaml = shop(by_address, "", "state: {snapshot: true, snapshot_interval: 10}\n");

@@ -314,6 +314,8 @@ private:
 		apply->add_flag("--dry-run", arguments_.dry_run, "say what would change, and change nothing");
 		add(&app_, "status", "daemon, interfaces, virtual servers, members",
 		    [this] { return show(arguments_, "/v1/status", print_status); });
+		add(&app_, "advise", "what the sessions' own data says of time-outs and keys (see advice.remember)",
+		    [this] { return show(arguments_, "/v1/advice", print_advice); });
 		add(&app_, "doctor", "what keeps the host from serving what is configured, and the remedies",
 		    [this] { return examine(arguments_); });
 	}

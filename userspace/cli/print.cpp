@@ -117,6 +117,36 @@ std::string print_seconds(uint64_t seconds)
 	return fmt::format("{} d", seconds / 86400);
 }
 
+std::string print_advice(const json &body)
+{
+	const auto percent = [](const json &share) { return fmt::format("{:.1f} %", 100 * share.get<double>()); };
+	std::string text;
+
+	if (body["remember"] == 0)
+		text += "time-outs are not looked at: advice.remember says for how long sessions are kept for that\n";
+	for (const json &one : body["advice"]) {
+		text += fmt::format("{}{}: rule {} ({}), timeout {}: {} sessions", text.empty() ? "" : "\n",
+				    one["virtual_server"].get<std::string>(), one["rule"].get<std::string>(),
+				    one["type"].get<std::string>(), number(one["timeout"]), number(one["sessions"]));
+		if (one.contains("returns"))
+			text += fmt::format(", {} returns, {} of them too late", number(one["returns"]),
+					    percent(one["broken"]));
+		text += "\n";
+		if (one.contains("candidates") && one["returns"] != 0) {
+			Table table({"TIMEOUT", "TOO LATE", "SESSIONS", "MEMORY"});
+
+			for (const json &candidate : one["candidates"])
+				table.add({number(candidate["timeout"]), percent(candidate["broken"]),
+					   number(candidate["sessions"]),
+					   fmt::format("{:.1f} MB", candidate["bytes"].get<double>() / 1e6)});
+			text += table.text();
+		}
+		for (const json &note : one["notes"])
+			text += fmt::format("-> {}\n", note.get<std::string>());
+	}
+	return text.empty() ? "no virtual server has a rule that keeps a table\n" : text;
+}
+
 std::string print_virtual_servers(const json &list)
 {
 	Table table({"VIRTUAL SERVER", "ADDRESS", "PORT", "PROTO", "POOL", "PERSISTENCE", "CONNECTIONS", "CONN/S"});

@@ -34,6 +34,7 @@ std::string print_interfaces(const nlohmann::json &list);
 std::string print_counters(const nlohmann::json &list, bool all);
 // Errors first.
 std::string print_findings(const nlohmann::json &list);
+std::string print_advice(const nlohmann::json &body);
 std::string print_sessions(const nlohmann::json &body);
 std::string print_connections(const nlohmann::json &body);
 std::string print_explanation(const nlohmann::json &body);

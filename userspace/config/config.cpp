@@ -347,6 +347,10 @@ Config Parser::parse(const YAML::Node &root)
 	reader.object("early_data", [&](ObjectReader &object) { read_early_data(object); });
 	reader.object("state", [&](ObjectReader &object) { read_state(object); });
 	reader.object("metrics", [&](ObjectReader &object) { read_metrics(object); });
+	reader.object("advice", [&](ObjectReader &object) {
+		if (auto remember = object.integer("remember", 0, HF_REMEMBER_MAX))
+			config_.advice.remember = static_cast<uint32_t>(*remember);
+	});
 	check_config(config_, written_, errors_);
 	reader.finish();
 

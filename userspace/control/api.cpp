@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "control/advice.h"
 #include "control/entries.h"
 #include "control/explain.h"
 #include "control/metrics.h"
@@ -238,6 +239,8 @@ ApiAnswer Api::get(const ApiRequest &request)
 			return refuse(404, fmt::format("there is no member '{}'; members are named POOL/NAME", name));
 		return answer(*member);
 	}
+	if (request.path == "/v1/advice")
+		return later([snapshot = controller_.snapshot()] { return advise(snapshot); });
 	if (request.path == "/v1/explain")
 		return explain_decision(controller_, request);
 	if (request.path != "/v1/sessions" && request.path != "/v1/connections")

@@ -94,13 +94,6 @@ SessionView view_scope(const Snapshot &snapshot, const Wanted &wanted, uint32_t 
 	return view;
 }
 
-// A digest is written in hexadecimal: also that is a way to name a key.
-std::string key_text(const hf_session_key &key)
-{
-	return key.kind == HF_SESSION_ADDRESS ? Address(key.key).text()
-					      : hex({reinterpret_cast<const char *>(key.key), sizeof(key.key)});
-}
-
 bool matches(const Wanted &wanted, const SessionView &view, const hf_session_key &key, const hf_session &session)
 {
 	SessionKey bytes;
@@ -117,7 +110,7 @@ bool matches(const Wanted &wanted, const SessionView &view, const hf_session_key
 		return true;
 	std::copy(std::begin(key.key), std::end(key.key), bytes.begin());
 	return std::find(view.keys.begin(), view.keys.end(), bytes) != view.keys.end() ||
-	       (wanted.key.size() == 1 && wanted.key[0] == key_text(key));
+	       (wanted.key.size() == 1 && wanted.key[0] == session_key_text(key));
 }
 
 Result<void>
@@ -165,6 +158,20 @@ const char *state_word(const hf_connection &connection)
 
 } // namespace
 
+uint32_t session_scope(const VirtualServer &server, const Rule &rule, const Ids &ids)
+{
+	if (!rule.match_across)
+		return ids.virtual_servers.find(server.name);
+	return HF_SCOPE_ACROSS | ids.rules.find(rule.name) << HF_SCOPE_RULE_SHIFT | ids.pools.find(server.pool);
+}
+
+// A digest is written in hexadecimal: also that is a way to name a key.
+std::string session_key_text(const hf_session_key &key)
+{
+	return key.kind == HF_SESSION_ADDRESS ? Address(key.key).text()
+					      : hex({reinterpret_cast<const char *>(key.key), sizeof(key.key)});
+}
+
 Result<json> list_sessions(const Snapshot &snapshot, const EntryFilter &filter)
 {
 	auto wanted = resolve(snapshot, filter);
@@ -184,7 +191,7 @@ Result<json> list_sessions(const Snapshot &snapshot, const EntryFilter &filter)
 			list.push_back(
 				{{"virtual_server", view.scope},
 				 {"rule", view.rule->name},
-				 {"key", key_text(key)},
+				 {"key", session_key_text(key)},
 				 {"member", or_number(snapshot.ids.members.name(session.member), session.member)},
 				 {"age", age(now, session.created)},
 				 {"idle", idle},
@@ -310,7 +317,7 @@ json event_json(const Ids &ids, const hf_event &event)
 	hf_session_key key{event.scope, event.session_kind, {}, {}};
 
 	std::copy(std::begin(event.key), std::end(event.key), key.key);
-	one[event.kind == HF_EVENT_REFUSED ? "client" : "key"] = key_text(key);
+	one[event.kind == HF_EVENT_REFUSED ? "client" : "key"] = session_key_text(key);
 	if (event.scope & HF_SCOPE_ACROSS) {
 		one["rule"] = ids.rules.name((event.scope & ~HF_SCOPE_ACROSS) >> HF_SCOPE_RULE_SHIFT);
 		one["pool"] = ids.pools.name(event.scope & HF_SCOPE_POOL_MASK);

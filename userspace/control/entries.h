@@ -22,6 +22,12 @@ Result<nlohmann::json> forecast(const Snapshot &snapshot, const std::string &mem
 // "connections_removed": N}. Those of members that are disabled by it move.
 Result<nlohmann::json> count_affected(const Snapshot &snapshot, const Config &after);
 
+// What the keys of a virtual server's sessions are unique in: bpf/session.h has the same.
+uint32_t session_scope(const VirtualServer &server, const Rule &rule, const Ids &ids);
+
+// An address; of other keys the digest, in hexadecimal.
+std::string session_key_text(const hf_session_key &key);
+
 // What the data path told.
 nlohmann::json event_json(const Ids &ids, const hf_event &event);
 

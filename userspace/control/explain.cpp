@@ -6,6 +6,7 @@
 #include <cstring>
 #include <fmt/format.h>
 
+#include "control/entries.h"
 #include "datapath/encode.h"
 #include "holdfast/siphash.h"
 
@@ -306,10 +307,7 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 	for (const SessionKey &bytes : found) {
 		hf_session_key key{};
 
-		key.scope =
-			rule_->match_across
-				? HF_SCOPE_ACROSS | snapshot_.ids.rules.find(rule_->name) << HF_SCOPE_RULE_SHIFT | pool_
-				: id_;
+		key.scope = session_scope(server_, *rule_, snapshot_.ids);
 		key.kind = static_cast<uint8_t>(session_kind(rule_->type));
 		std::copy(bytes.begin(), bytes.end(), key.key);
 		all.push_back(key);

@@ -15,6 +15,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "control/advice.h"
 #include "control/entries.h"
 #include "control/server.h"
 #include "control/session_snapshot.h"
@@ -334,10 +335,6 @@ Result<void> run_service(const ServiceOptions &options)
 	controller.when_applied([&] { checker.configure(controller.overridden(), controller.health()); });
 	controller.when_member_turns([&](const std::string &member, bool up) {
 		log.add({{"event", up ? "member-up" : "member-down"}, {"member", member}});
-		if (up)
-			log_info("member {} is up", member);
-		else
-			log_warning("member {} is down", member);
 	});
 	controller.when_changed([&](const ApplyReport &report) {
 		log.add({{"event", "applied"}, {"changes", report.changes.size()}});
@@ -355,9 +352,11 @@ Result<void> run_service(const ServiceOptions &options)
 		return server.error();
 	Listener listener(loop, walkers, api);
 	listener.follow(controller.configured().metrics);
+	watch_gaps(controller.configured(), controller.ids(), controller.maps());
 	controller.when_applied([&] {
 		checker.configure(controller.overridden(), controller.health());
 		listener.follow(controller.configured().metrics);
+		watch_gaps(controller.configured(), controller.ids(), controller.maps());
 	});
 	// What comes now needs less, and every thread begins behind it.
 	if (auto dropped = drop_privileges(); !dropped)

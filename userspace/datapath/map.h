@@ -182,7 +182,7 @@ private:
 	size_t length_ = 0;
 };
 
-// A per-CPU array whose values are sums of 64-bit counters.
+// A per-CPU array, or hash by numbers, whose values are sums of 64-bit counters.
 template <typename Value> class CounterArray
 {
 public:
@@ -211,6 +211,20 @@ public:
 		const std::vector<Value> zeros(per_cpu_);
 
 		bpf_map_update_elem(fd_, &index, zeros.data(), BPF_ANY);
+	}
+
+	// Of a hash.
+	void remove(uint32_t index) const { bpf_map_delete_elem(fd_, &index); }
+
+	std::vector<uint32_t> indices() const
+	{
+		std::vector<uint32_t> all;
+		uint32_t index = 0;
+
+		for (int failed = bpf_map_get_next_key(fd_, nullptr, &index); !failed;
+		     failed = bpf_map_get_next_key(fd_, &index, &index))
+			all.push_back(index);
+		return all;
 	}
 
 private:

@@ -334,6 +334,8 @@ Result<void> Maps::view()
 	array(member_connections_found, all.member_connections_found);
 	hash(member_rates, all.member_rates);
 	array(events_wanted, all.events_wanted);
+	gaps = {bpf_map__fd(all.gaps), cpus};
+	array(gaps_wanted, all.gaps_wanted);
 	events = bpf_map__fd(all.events);
 	array(addresses, all.addresses);
 	array(next_hops, all.next_hops);

@@ -89,6 +89,8 @@ public:
 	HashMap<uint32_t, uint64_t> member_rates;        // an array; written by the data path
 	int events = -1;                                 // the ring of hf_event: events.h reads it
 	MappedArray<uint32_t> events_wanted;
+	CounterArray<hf_gaps> gaps; // a hash, by scope
+	MappedArray<uint32_t> gaps_wanted;
 	MappedArray<hf_address_filter> addresses;
 	MappedArray<hf_next_hop> next_hops;
 	HashMap<hf_next_hop_key, uint32_t> next_hop_index;

@@ -170,12 +170,21 @@ struct MetricsSettings {
 	bool operator==(const MetricsSettings &) const = default;
 };
 
+// What `holdfast advise` is told from: for so many seconds sessions are kept although they have expired. 0: nothing is
+// counted.
+struct AdviceSettings {
+	uint32_t remember = 0;
+
+	bool operator==(const AdviceSettings &) const = default;
+};
+
 struct Config {
 	std::vector<Interface> interfaces;
 	TableSizes tables;
 	EarlyData early_data;
 	StateSettings state;
 	MetricsSettings metrics;
+	AdviceSettings advice;
 	std::string hash_seed;
 	std::vector<HealthCheck> health_checks;
 	std::vector<Pool> pools;
