@@ -58,7 +58,9 @@ protected:
 	{
 		const hf_gaps gaps = bed.maps->gaps.sum(bed.server_id("shop"));
 
-		return gaps.counts[hf_gap_bucket(seconds)] + gaps.counts[hf_gap_bucket(seconds + 1)];
+		// The data path's clock may have moved on.
+		const uint32_t bucket = hf_gap_bucket(seconds), next = hf_gap_bucket(seconds + 1);
+		return gaps.counts[bucket] + (next == bucket ? 0 : gaps.counts[next]);
 	}
 };
 
