@@ -18,16 +18,20 @@ static __always_inline __u32 gaps_remembered(void)
 	return wanted ? *(const volatile __u32 *)wanted : 0;
 }
 
-/* Global: verified once, and with a stack of its own. */
-__noinline int gap_count(__u32 scope, __u32 seconds)
+/*
+ * Once for each return: by whoever refreshes the session, or finds that it is over. Global:
+ * verified once, and with a stack of its own.
+ */
+__noinline int gap_count(__u32 scope, __u32 seen, __u32 now)
 {
 	struct hf_gaps *counted;
 	__u32 bucket;
 
-	if (likely(!gaps_remembered()))
+	/* Another CPU's clock may be a tick ahead, and one that the sweeper has claimed says nothing. */
+	if (likely(!gaps_remembered()) || seen == HF_SESSION_DEAD || (__s32)(now - seen) <= 0)
 		return 0;
 	counted = bpf_map_lookup_elem(&gaps, &scope);
-	bucket = hf_gap_bucket(seconds);
+	bucket = hf_gap_bucket(now - seen);
 	if (counted && bucket < HF_GAP_BUCKETS)
 		counted->counts[bucket]++;
 	return 0;

@@ -145,6 +145,7 @@ static long sweep_session(void *map, const struct hf_session_key *key, struct hf
 	__u32 seen = session->last_seen;
 	__u32 timeout = sweep_session_timeout(key->scope);
 	__u32 kept = timeout ? gaps_remembered() : 0;
+	bool alive = session_alive(session, timeout, walk->now);
 	bool dead = sweep_session_named(walk, key, session) ||
 		    !session_alive(session, kept > timeout ? kept : timeout, walk->now);
 
@@ -153,9 +154,10 @@ static long sweep_session(void *map, const struct hf_session_key *key, struct hf
 		if (walk->filter == HF_SWEEP_EXPIRED)
 			event_of_session(HF_EVENT_SESSION_EXPIRED, key, session->member, 0, 0);
 		bpf_map_delete_elem(map, key);
-		walk->deleted++;
-	} else if (session_alive(session, timeout, walk->now)) {
-		walk->alive++;
+		/* One that is only remembered was over before. */
+		walk->deleted += alive || walk->filter == HF_SWEEP_EXPIRED;
+	} else {
+		walk->alive += alive;
 	}
 	return 0;
 }

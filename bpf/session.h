@@ -52,6 +52,33 @@ static __always_inline bool session_alive(const struct hf_session *session, __u3
 	return seen != HF_SESSION_DEAD && (__s32)(now - seen) <= (__s32)timeout;
 }
 
+/* Its client came back too late. Claimed, as by the sweeper, so that of several packets one is counted. */
+static __always_inline void session_late(struct hf_session *session, const struct session_query *query)
+{
+	__u32 seen = session->last_seen;
+
+	if (seen != HF_SESSION_DEAD && __sync_val_compare_and_swap(&session->last_seen, seen, HF_SESSION_DEAD) == seen)
+		gap_count(query->key.scope, seen, query->now);
+}
+
+/*
+ * Its client came back: false if the sweeper was first. Whoever of several packets
+ * refreshes it counts for how long it was away.
+ */
+static __always_inline bool session_return(struct hf_session *session, const struct session_query *query)
+{
+	__u32 seen = session->last_seen, was;
+
+	if (seen == query->now)
+		return true;
+	if (seen == HF_SESSION_DEAD)
+		return false;
+	was = __sync_val_compare_and_swap(&session->last_seen, seen, query->now);
+	if (was == seen)
+		gap_count(query->key.scope, seen, query->now);
+	return was != HF_SESSION_DEAD;
+}
+
 /* False if the sweeper was first. Another CPU that refreshes it at the same moment is no loss. */
 static __always_inline bool session_refresh(struct hf_session *session, __u32 now)
 {
@@ -67,15 +94,13 @@ static __always_inline bool session_refresh(struct hf_session *session, __u32 no
 static __always_inline __u32 session_find(const struct session_query *query)
 {
 	struct hf_session *session = bpf_map_lookup_elem(&sessions, &query->key);
-	__u32 member, seen;
+	__u32 member;
 
 	if (!session)
 		return 0;
-	seen = session->last_seen;
-	if (seen != query->now && seen != HF_SESSION_DEAD)
-		gap_count(query->key.scope, query->now - seen);
 	if (!session_alive(session, query->timeout, query->now)) {
 		reason_count(HF_REASON_session_expired);
+		session_late(session, query);
 		return 0;
 	}
 	if (!member_honours_session(session->member, query->pool)) {
@@ -83,7 +108,7 @@ static __always_inline __u32 session_find(const struct session_query *query)
 		return 0;
 	}
 	member = session->member;
-	if (!session_refresh(session, query->now))
+	if (!session_return(session, query))
 		return 0;
 	__sync_fetch_and_add(&session->hits, 1);
 	return member;

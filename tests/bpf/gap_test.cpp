@@ -69,18 +69,24 @@ INSTANTIATE_TEST_SUITE_P(Datapath, Gaps, testing::ValuesIn(all_places), place_na
 TEST_P(Gaps, AreCountedWhenSomebodyWantsToKnow)
 {
 	Testbed bed(yaml(0));
+	GapWatch watch(*bed.maps);
 
-	watch_gaps(Config(), bed.ids, *bed.maps);
+	watch.follow(Config(), bed.ids);
 	connect(bed, client(1), 40000);
-	watch_gaps(parsed(0), bed.ids, *bed.maps);
+	watch.follow(parsed(0), bed.ids);
 	age(bed, client(1), 40);
 	connect(bed, client(1), 40001);
 	EXPECT_EQ(counted(bed, 40), 0U) << "nobody has asked";
 
-	watch_gaps(parsed(1000), bed.ids, *bed.maps);
+	watch.follow(parsed(1000), bed.ids);
 	age(bed, client(1), 40);
 	connect(bed, client(1), 40002);
 	EXPECT_EQ(counted(bed, 40), 1U);
+	// Several connections of one that comes back are one return.
+	age(bed, client(1), 60);
+	for (uint16_t port = 41000; port < 41006; port++)
+		bed.run(hook(), tcp(client(1), port, vip(), 80, syn));
+	EXPECT_EQ(counted(bed, 60), 1U);
 	// One that is over is counted, too, and is no session.
 	const uint64_t expired = bed.maps->reasons.sum(HF_REASON_session_expired);
 	age(bed, client(1), 500);
@@ -99,7 +105,7 @@ TEST_P(Gaps, AreCountedWhenSomebodyWantsToKnow)
 	EXPECT_EQ(swept->deleted, 1U);
 
 	// Nobody wants it any more.
-	watch_gaps(parsed(0), bed.ids, *bed.maps);
+	watch.follow(parsed(0), bed.ids);
 	EXPECT_TRUE(bed.maps->gaps.indices().empty());
 	connect(bed, client(2), 40000);
 	age(bed, client(2), 500);
@@ -112,9 +118,10 @@ TEST_P(Gaps, BecomeAdvice)
 {
 	Testbed bed(yaml(3600));
 	Config config = parsed(3600);
+	GapWatch watch(*bed.maps);
 
-	watch_gaps(Config(), bed.ids, *bed.maps);
-	watch_gaps(config, bed.ids, *bed.maps);
+	watch.follow(Config(), bed.ids);
+	watch.follow(config, bed.ids);
 	// Of 400 that come back, one in twenty after more than the 100 s that they have.
 	for (int i = 0; i < 400; i++) {
 		connect(bed, client(1), static_cast<uint16_t>(30000 + i));
@@ -137,13 +144,20 @@ TEST_P(Gaps, BecomeAdvice)
 	EXPECT_EQ(one["keys"][0]["key"], client(1));
 	EXPECT_GT(one["keys"][0]["share"], 0.8);
 	EXPECT_NE(notes.find("insert-cookie"), std::string::npos) << notes;
+	// What is remembered for little longer than the time-out says nothing of who came later.
+	Config shorter = config;
+	shorter.advice.remember = 150;
+	advice = advise({bed.maps.get(), bed.ids, shorter, {}});
+	EXPECT_EQ((*advice)["advice"][0]["broken"], nullptr);
+	EXPECT_EQ((*advice)["advice"][0]["suggested"], nullptr);
+	EXPECT_NE((*advice)["advice"][0]["notes"].dump().find("has to be at least 200"), std::string::npos);
 	// With what is good already, nothing is advised.
 	config.rules.back().timeout = 300;
 	advice = advise({bed.maps.get(), bed.ids, config, {}});
 	EXPECT_EQ((*advice)["advice"][0]["suggested"], nullptr);
-	// Nor where little was seen.
-	watch_gaps(Config(), bed.ids, *bed.maps);
-	watch_gaps(config, bed.ids, *bed.maps);
+	// Nor where little was seen: under another rule, one begins anew.
+	config.rules.back().ipv4_mask_bits = 24;
+	watch.follow(config, bed.ids);
 	advice = advise({bed.maps.get(), bed.ids, config, {}});
 	EXPECT_EQ((*advice)["advice"][0]["suggested"], nullptr);
 	EXPECT_NE((*advice)["advice"][0]["notes"].dump().find("too few"), std::string::npos);

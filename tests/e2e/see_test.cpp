@@ -211,9 +211,20 @@ TEST_F(See, ClientsAreNotNamedToEverybody)
 	EXPECT_NE(
 		curl("-H 'Host: evil.example:9420' 'http://10.0.2.1:9420/v1/sessions?" + key + "'").find("by address"),
 		std::string::npos);
+	const std::string sessions = curl("'http://10.0.2.1:9420/v1/sessions?limit=5000'");
+	EXPECT_EQ(json::parse(sessions)["matched"], 1);
+	EXPECT_NE(curl("-H 'Sec-Fetch-Site: cross-site' http://10.0.2.1:9420/v1/status").find("other sites"),
+		  std::string::npos);
 	EXPECT_NE(curl("-i -H 'Host: lb1.example:9420' http://10.0.2.1:9420/metrics").find("200 OK"),
 		  std::string::npos);
+	// On every address of this host: it is seen who asks from elsewhere.
+	apply("metrics: {listen: \"0.0.0.0:9420\"}\n");
+	EXPECT_EQ(json::parse(curl("'http://127.0.0.1:9420/v1/sessions?" + key + "'"))["matched"], 1);
+	EXPECT_NE(curl("'http://10.0.2.1:9420/v1/sessions?" + key + "'").find("metrics.clients"), std::string::npos);
 	apply("metrics: {listen: \"127.0.0.1:9420\"}\n");
+	EXPECT_EQ(curl("http://10.0.2.1:9420/metrics"), "");
+	EXPECT_NE(curl("-H 'Host: evil.example:9420' http://127.0.0.1:9420/v1/status").find("other sites"),
+		  std::string::npos);
 	EXPECT_EQ(json::parse(curl("'http://localhost:9420/v1/sessions?" + key + "'"))["matched"], 1);
 	apply("metrics: {listen: \"127.0.0.1:9420\", clients: false}\n");
 	EXPECT_NE(curl("'http://127.0.0.1:9420/v1/sessions?" + key + "'").find("metrics.clients"), std::string::npos);

@@ -139,6 +139,7 @@ void Testbed::reset()
 	std::vector<hf_next_hop_key> known;
 
 	clear();
+	maps->gaps_wanted.set(0, 0);
 	for (uint32_t reason = 0; reason < HF_REASON_COUNT; reason++)
 		maps->reasons.clear(reason);
 	for (uint32_t id = 1; id < 16; id++) {

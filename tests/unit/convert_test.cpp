@@ -100,7 +100,7 @@ backend web
 	EXPECT_TRUE(www.x_forwarded_for);
 	EXPECT_EQ(server("www-2").address.text(), "192.0.2.11");
 	EXPECT_EQ(server("www-2").last_port, 8010);
-	EXPECT_EQ(www.proxy_protocol, 2);
+	EXPECT_EQ(www.proxy_protocol, 0) << "one server's is not all servers'";
 	const Rule &shop = rule(www.persistence);
 	EXPECT_EQ(shop.type, HF_RULE_INSERT_COOKIE);
 	EXPECT_EQ(shop.keyword, "SRV");
@@ -125,7 +125,8 @@ backend web
 	// Everything else is said.
 	EXPECT_NE(said(2), "");
 	EXPECT_NE(said(5), "");
-	for (const int line : {4, 6, 7, 8, 11, 13, 15, 16, 17, 18, 19, 20})
+	EXPECT_NE(said(20).find("PROXY protocol"), std::string::npos) << said(20);
+	for (const int line : {4, 6, 7, 8, 11, 13, 15, 16, 17, 18, 19})
 		EXPECT_EQ(said(line), "");
 	EXPECT_NE(said(14).find("carry no date"), std::string::npos) << said(14);
 }
@@ -210,6 +211,103 @@ TEST_F(Convert, WhatHaproxyCanAndThisCannot)
 	EXPECT_EQ(convert_haproxy("bind 1\n\"unclosed 'quote\n\\", {}).yaml, "");
 }
 
+TEST_F(Convert, ChecksOfHaproxy)
+{
+	const auto backend = [&](const std::string &lines, const std::string &server = "check") -> const HealthCheck & {
+		haproxy("defaults\n  option httpchk\nlisten x\n  bind 192.0.2.10:80\n  server a 10.0.2.11:80 " +
+			server + "\n" + lines);
+		return check("x");
+	};
+
+	EXPECT_EQ(backend("").type, CheckType::http);
+	EXPECT_EQ(backend("  option tcp-check\n").type, CheckType::tcp) << "the last one counts";
+	EXPECT_EQ(backend("  option mysql-check user x\n").type, CheckType::tcp);
+	EXPECT_EQ(backend("  http-check expect ! status 500-599\n").expect_status, (StatusRanges{{200, 399}}));
+	EXPECT_NE(said(6), "");
+	EXPECT_EQ(backend("  http-check expect status 204\n").expect_status, (StatusRanges{{204, 204}}));
+	EXPECT_EQ(backend("  option httpchk GET /x HTTP/1.1\\r\\nHost:\\ www.example.com\n").host, "www.example.com");
+	EXPECT_EQ(said(6), "");
+	EXPECT_EQ(backend("  option httpchk GET /x HTTP/1.1\\r\\nHost:\\ www.example.com\\r\\nX:\\ y\n").host,
+		  "www.example.com");
+	EXPECT_NE(said(6), "");
+	EXPECT_EQ(backend("  option httpchk GET /x HTTP/1.1\\r\\nHost: www\n").host, "");
+	EXPECT_NE(said(6), "");
+	const HealthCheck &tls = backend("", "check check-ssl verify required check-sni www.x inter 1m");
+	EXPECT_EQ(tls.type, CheckType::https);
+	EXPECT_TRUE(tls.verify);
+	EXPECT_EQ(tls.sni, "www.x");
+	EXPECT_EQ(tls.interval, 60U);
+	EXPECT_FALSE(backend("", "check ssl verify none").verify);
+	haproxy("listen x\n  bind 192.0.2.10:80\n  default-server check\n  server a 10.0.2.11:80 no-check\n");
+	EXPECT_TRUE(config_.health_checks.empty());
+}
+
+TEST_F(Convert, WhatHaproxysFilesAreMadeOf)
+{
+	// Named defaults, and time-outs that are none.
+	options_.address = Address::parse("2001:db8::10");
+	haproxy("defaults web\n  mode http\n  timeout client 1m\ndefaults db\n  mode tcp\n  timeout client 8h\n"
+		"listen x from web\n  bind :::80 interface eth0\n  cookie S insert maxidle 5m\n"
+		"  server a 2001:db8::11:8080 disabled weight 0\n  server b [2001:db8::12]:8080\n");
+	EXPECT_EQ(server("x").idle_timeout, 60U);
+	EXPECT_EQ(rule(server("x").persistence).type, HF_RULE_INSERT_COOKIE);
+	EXPECT_EQ(pool("x").members[0].address.text(), "2001:db8::11");
+	EXPECT_EQ(pool("x").members[0].port, 8080);
+	EXPECT_EQ(pool("x").members[0].status, MemberStatus::disabled);
+	EXPECT_NE(said(8).find("interface eth0"), std::string::npos) << said(8);
+	const std::string place = "listen x\n  bind 192.0.2.10:80\n  server a 10.0.2.11:80\n";
+	haproxy(place + "  timeout client 0\n");
+	EXPECT_EQ(server("x").idle_timeout, 604800U);
+	EXPECT_NE(said(4), "");
+	for (const char *time : {"18446744073709551615d", "5y", "", "-1"}) {
+		haproxy(place + "  timeout client " + time + "\n");
+		EXPECT_NE(said(4), "") << time;
+		EXPECT_NE(server("x").idle_timeout, 1U) << time;
+	}
+	haproxy(place + "  source 10.0.2.5 usesrc clientip\n");
+	EXPECT_EQ(server("x").forwarding, HF_FORWARDING_DNAT);
+	EXPECT_NE(said(4), "");
+	haproxy(place + "  source 10.0.2.5\nlog-forward y\n  bind 192.0.2.10:1514\n");
+	EXPECT_EQ(server("x").forwarding, HF_FORWARDING_FULLNAT);
+	EXPECT_EQ(config_.virtual_servers.size(), 1U) << "another section's place";
+	haproxy(place +
+		"  stick on src\n  stick on hdr(x)\n  stick store-request url_param(y)\nfrontend z\n  stick on src\n");
+	for (const int line : {5, 6, 7, 8})
+		EXPECT_NE(said(line), "") << line;
+	haproxy(place + "  mode http\n  cookie S\n");
+	EXPECT_EQ(rule("x").type, HF_RULE_PERSISTENT_COOKIE);
+	// Nothing of it is believed.
+	for (const char *line : {"cookie",
+				 "server",
+				 "server y",
+				 "stick",
+				 "stick on",
+				 "balance",
+				 "timeout",
+				 "timeout client",
+				 "bind",
+				 "option",
+				 "http-check",
+				 "http-check expect",
+				 "stick-table",
+				 "default-server",
+				 "source",
+				 "option httpchk",
+				 "server z 1.2.3.4:5 weight",
+				 "server z 1.2.3.4:5 source",
+				 "balance hash",
+				 "bind :",
+				 "bind ,,",
+				 "\\",
+				 "\"",
+				 "option forwardfor header"})
+		convert_haproxy("listen x\n  bind 192.0.2.10:80\n  mode http\n  server a 10.0.2.11:80 check\n  " +
+					std::string(line) + "\n",
+				{});
+	options_.interfaces = {"a\"b: [", ""};
+	EXPECT_NE(convert_haproxy(place, options_).errors.size(), 0U);
+}
+
 TEST_F(Convert, AKeepalivedOfEveryKind)
 {
 	keepalived(R"(! VRRP stays where it is
@@ -278,6 +376,7 @@ include other.conf
 	EXPECT_EQ(health.path, "/health");
 	EXPECT_EQ(health.interval, 6U);
 	EXPECT_EQ(health.unhealthy_threshold, 3U) << "and two more tries";
+	EXPECT_EQ(health.expect_status, (StatusRanges{{200, 200}}));
 	const VirtualServer &dns = server("vs-192-0-2-11-53");
 	EXPECT_EQ(dns.protocol, HF_PROTOCOL_UDP);
 	EXPECT_EQ(dns.forwarding, HF_FORWARDING_DIRECT);
@@ -286,9 +385,14 @@ include other.conf
 	EXPECT_EQ(pool(dns.pool).members[0].port, 0);
 	for (const int line : {2, 13, 19, 24, 26, 28, 43, 44, 46, 48})
 		EXPECT_NE(said(line), "") << line;
-	for (const int line : {6, 7, 8, 9, 10, 11, 12, 15, 18, 20, 22, 23, 31, 32, 36, 37, 38, 39, 40})
+	EXPECT_NE(said(16).find("tried again with the next one, in 6 s"), std::string::npos) << said(16);
+	for (const int line : {6, 7, 8, 9, 10, 11, 12, 15, 18, 20, 22, 23, 31, 32, 36, 37, 38})
 		EXPECT_EQ(said(line), "") << line;
 	EXPECT_EQ(convert_keepalived("}}}{{{ virtual_server", {}).yaml, "");
+	convert_keepalived("virtual_server 192.0.2.1 80 {\ndelay_loop inf\npersistence_granularity 99999999999\n"
+			   "real_server 10.0.2.11 80 {\nweight nan\nTCP_CHECK {\nretry 2147483647\nconnect_timeout "
+			   "1e300\n}\n}\n}\n",
+			   {});
 	EXPECT_EQ(convert_keepalived("virtual_server", {}).yaml, "");
 }
 

@@ -91,8 +91,8 @@ TEST(Log, CountsWhatIsRepeated)
 {
 	testing::internal::CaptureStderr();
 	for (int i = 0; i < 1000; i++)
-		log_warning("the same line again");
-	log_warning("another one");
+		log_at_will(LogLevel::warning, "the same line again");
+	log_at_will(LogLevel::warning, "another one");
 	EXPECT_EQ(testing::internal::GetCapturedStderr(),
 		  "holdfastd: warning: the same line again\nholdfastd: warning: another one\n");
 }

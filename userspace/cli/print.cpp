@@ -130,7 +130,7 @@ std::string print_advice(const json &body)
 				    one["type"].get<std::string>(), number(one["timeout"]), number(one["sessions"]));
 		if (one.contains("returns"))
 			text += fmt::format(", {} returns, {} of them too late", number(one["returns"]),
-					    percent(one["broken"]));
+					    one["broken"].is_null() ? "?" : percent(one["broken"]));
 		text += "\n";
 		if (one.contains("candidates") && one["returns"] != 0) {
 			Table table({"TIMEOUT", "TOO LATE", "SESSIONS", "MEMORY"});

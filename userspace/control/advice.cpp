@@ -115,9 +115,9 @@ public:
 		json list = json::array();
 
 		one["returns"] = returns_;
-		one["broken"] = share(present);
+		one["broken"] = known(present) ? json(share(present)) : json();
 		for (size_t i = 0; i < std::size(candidates); i++) {
-			if (candidates[i] <= std::max(present, remember_))
+			if (known(candidates[i]))
 				list.push_back({{"timeout", candidates[i]},
 						{"broken", share(candidates[i])},
 						{"sessions", observed_.idle_at_most[i]},
@@ -125,15 +125,22 @@ public:
 		}
 		one["candidates"] = list;
 		one["suggested"] = nullptr;
-		if (returns_ < least_returns) {
+		if (returns_ < least_returns)
 			notes.push_back(
 				fmt::format("{} returning clients were seen: too few to say anything", returns_));
-			return;
-		}
-		suggest(one, notes);
+		else if (!known(present))
+			notes.push_back(
+				fmt::format("who comes too late for timeout {} is not known: advice.remember has to "
+					    "be at least {}",
+					    present, 2 * present));
+		else
+			suggest(one, notes);
 	}
 
 private:
+	// Of a time-out that is close to what is remembered, nearly all late returns would go unseen.
+	bool known(uint32_t seconds) const { return seconds <= remember_ / 2; }
+
 	double share(uint32_t seconds) const
 	{
 		return returns_ ? later_than(gaps_, seconds) / static_cast<double>(returns_) : 0;
@@ -152,7 +159,7 @@ private:
 		for (size_t i = 0; i < std::size(candidates); i++) {
 			const uint32_t other = candidates[i];
 
-			if (other > std::max(present, remember_))
+			if (!known(other))
 				break;
 			// The shortest that is long enough; what is about the present one is no advice.
 			if (share(other) > tolerated)
@@ -169,9 +176,9 @@ private:
 			return;
 		}
 		notes.push_back(
-			fmt::format("timeout: {} breaks {:.1f} % of returning clients; within the {} s that are "
-				    "remembered, none breaks less than {:.1f} %",
-				    present, 100 * share(present), std::max(present, remember_), 100 * tolerated));
+			fmt::format("timeout: {} breaks {:.1f} % of returning clients, and none up to {} breaks less "
+				    "than {:.1f} %: a larger advice.remember may show one",
+				    present, 100 * share(present), remember_ / 2, 100 * tolerated));
 	}
 
 	const Observed &observed_;
@@ -180,14 +187,16 @@ private:
 	uint64_t returns_ = 0;
 };
 
-std::string remedy(const Observed &observed)
+std::string remedy(const Observed &observed, const hf_session_key &key)
 {
+	const bool ipv4 = Address(key.key).is_ipv4();
+
 	switch (observed.rule->type) {
 	case HF_RULE_SOURCE_ADDRESS:
 		if (!observed.tcp)
 			return "many clients behind one address, most likely: a rule by what their messages say "
 			       "(sip-call-id, radius-attribute) tells them apart";
-		return observed.rule->ipv4_mask_bits < 32 || observed.rule->ipv6_mask_bits < 128
+		return (ipv4 ? observed.rule->ipv4_mask_bits < 32 : observed.rule->ipv6_mask_bits < 128)
 			       ? "a network of many clients: longer masks, or a rule of type insert-cookie (HTTP) or "
 				 "ssl-session-id (TLS), tell them apart"
 			       : "many clients behind one address (a carrier's NAT, a proxy), most likely: a rule of "
@@ -218,39 +227,48 @@ void put_keys(json &one, json &notes, const Observed &observed, const Snapshot &
 		notes.push_back(
 			fmt::format("key {} has {:.0f} % of all hits ({} of {}; {:.1f} on average), all on {}: {}",
 				    session_key_text(key.key), 100 * share, key.hits, observed.hits, mean,
-				    snapshot.ids.members.name(key.member), remedy(observed)));
+				    snapshot.ids.members.name(key.member), remedy(observed, key.key)));
 	}
 }
 
 } // namespace
 
-void watch_gaps(const Config &config, const Ids &ids, Maps &maps)
+void GapWatch::follow(const Config &config, const Ids &ids)
 {
-	std::set<uint32_t> wanted;
+	std::map<uint32_t, std::string> wanted;
+	std::set<uint32_t> there;
 
 	if (config.advice.remember) {
 		for (const auto &[scope, observed] : scopes_of(config, ids)) {
+			const Rule &rule = *observed.rule;
+
 			if (wanted.size() < HF_GAP_SCOPES)
-				wanted.insert(scope);
+				wanted[scope] =
+					fmt::format("{} {} {} {} {}", rule.name, word(rule.type), rule.ipv4_mask_bits,
+						    rule.ipv6_mask_bits, config.advice.remember);
 		}
 	}
-	std::set<uint32_t> there;
-	for (const uint32_t scope : maps.gaps.indices()) {
+	for (const uint32_t scope : maps_.gaps.indices()) {
 		there.insert(scope);
 		if (!wanted.contains(scope))
-			maps.gaps.remove(scope);
+			maps_.gaps.remove(scope);
 	}
-	for (const uint32_t scope : wanted) {
-		if (!there.contains(scope))
-			maps.gaps.clear(scope);
+	for (const auto &[scope, depends] : wanted) {
+		const auto before = watched_.find(scope);
+
+		if (!there.contains(scope) || (before != watched_.end() && before->second != depends))
+			maps_.gaps.clear(scope);
 	}
-	maps.gaps_wanted.set(0, config.advice.remember);
+	watched_ = std::move(wanted);
+	maps_.gaps_wanted.set(0, config.advice.remember);
 }
 
 Result<json> advise(const Snapshot &snapshot)
 {
 	Scopes scopes = scopes_of(snapshot.config, snapshot.ids);
-	const uint32_t now = snapshot.maps->now();
+	const uint32_t now = snapshot.maps->now(), remember = snapshot.config.advice.remember;
+	const std::vector<uint32_t> indices = snapshot.maps->gaps.indices();
+	const std::set<uint32_t> counted(indices.begin(), indices.end());
 	json list = json::array();
 
 	auto walked = snapshot.maps->sessions.each([&](const hf_session_key &key, const hf_session &session) {
@@ -274,14 +292,16 @@ Result<json> advise(const Snapshot &snapshot)
 			    {"timeout", observed.rule->timeout},
 			    {"sessions", observed.idle_at_most.back()}};
 
-		if (snapshot.config.advice.remember)
-			TimeoutAdvice(observed, gaps, snapshot.config.advice.remember).put(one, notes);
+		if (remember && counted.contains(scope))
+			TimeoutAdvice(observed, gaps, remember).put(one, notes);
+		else if (remember)
+			notes.push_back(fmt::format("not counted: there are more than {} of these", +HF_GAP_SCOPES));
 		if (observed.sessions)
 			put_keys(one, notes, observed, snapshot);
 		one["notes"] = std::move(notes);
 		list.push_back(std::move(one));
 	}
-	return json{{"remember", snapshot.config.advice.remember}, {"advice", std::move(list)}};
+	return json{{"remember", remember}, {"advice", std::move(list)}};
 }
 
 } // namespace holdfast

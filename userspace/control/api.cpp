@@ -22,6 +22,9 @@ namespace
 using nlohmann::json;
 
 constexpr size_t most_followers = 16;
+// Of the read-only listener.
+constexpr int most_open_walks = 2;
+constexpr size_t most_open_entries = 1000;
 
 ApiResponse answer(const json &body, unsigned status = 200)
 {
@@ -57,6 +60,20 @@ std::vector<std::string> split_values(const std::string &text)
 	}
 	values.push_back(text.substr(start));
 	return values;
+}
+
+bool names_clients(const std::string &path)
+{
+	return path == "/v1/sessions" || path == "/v1/connections";
+}
+
+// "192.0.2.1:80", "[::1]:80", "localhost".
+bool names_address(const std::string &host)
+{
+	const std::string name = host.ends_with(']') ? host : host.substr(0, host.rfind(':'));
+	const bool ipv6 = name.starts_with('[') && name.ends_with(']');
+
+	return name == "localhost" || Address::parse(ipv6 ? name.substr(1, name.size() - 2) : name);
 }
 
 bool read_number(const std::string &text, size_t &number)
@@ -401,22 +418,45 @@ Result<void> Api::check_open(const ApiRequest &request) const
 	static const std::set<std::string> open = {"/metrics",    "/v1/status",  "/v1/overview", "/v1/virtual-servers",
 						   "/v1/pools",   "/v1/members", "/v1/rules",    "/v1/interfaces",
 						   "/v1/counters"};
-	static const std::set<std::string> of_clients = {"/v1/sessions", "/v1/connections"};
+	const bool by_address = names_address(request.host);
 
+	// A page of another site asks for it, or has its own name lead here, to read what a browser on this host gets.
+	if (request.foreign || (request.local && !by_address))
+		return Error("pages of other sites are not answered; on this host, ask by address, or for localhost");
 	if (open.contains(request.path) || request.path.starts_with("/v1/members/") ||
 	    find_status_page_file(request.path) || (request.path == "/v1/events" && !request.query.contains("follow")))
 		return {};
-	if (!of_clients.contains(request.path))
+	if (!names_clients(request.path))
 		return Error(fmt::format("{} is not served here, but on the control socket", request.path));
-	if (!controller_.configured().metrics.shows_clients())
-		return Error("what names clients is served on the control socket, and here with metrics.clients: true");
-	// A page of another site may have its own name lead here, and read what a browser on this host is answered.
-	const size_t port = request.host.rfind(':');
-	const std::string name = request.host.ends_with(']') ? request.host : request.host.substr(0, port);
-	const bool ipv6 = name.starts_with('[') && name.ends_with(']');
-	if (name != "localhost" && !Address::parse(ipv6 ? name.substr(1, name.size() - 2) : name))
+	if (!controller_.configured().metrics.clients.value_or(request.local))
+		return Error("what names clients is served on the control socket, to this host itself, and here with "
+			     "metrics.clients: true");
+	if (!by_address)
 		return Error("what names clients is served to who asks by address, or for localhost");
 	return {};
+}
+
+// Walks through tables are few at a time, and their answers short.
+ApiAnswer Api::get_open(const ApiRequest &request)
+{
+	ApiRequest bounded = request;
+
+	if (!names_clients(request.path))
+		return get(request);
+	const auto limit = bounded.query.find("limit");
+	size_t number = 0;
+	if (limit != bounded.query.end() && read_number(limit->second, number) && number > most_open_entries)
+		limit->second = std::to_string(most_open_entries);
+	if (*open_walks_ >= most_open_walks)
+		return refuse(503, fmt::format("{} such questions are being answered: ask again", most_open_walks));
+	ApiAnswer answer = get(bounded);
+	if (answer.work) {
+		++*open_walks_;
+		// Also if it is never run.
+		const std::shared_ptr<void> done(nullptr, [walks = open_walks_](void *) { --*walks; });
+		answer.work = [work = std::move(answer.work), done] { return work(); };
+	}
+	return answer;
 }
 
 ApiAnswer Api::handle(const ApiRequest &request, bool read_only)
@@ -428,7 +468,7 @@ ApiAnswer Api::handle(const ApiRequest &request, bool read_only)
 			return refuse(403, allowed.error().message());
 	}
 	if (request.method == "GET")
-		return get(request);
+		return read_only ? get_open(request) : get(request);
 	if (request.method == "PUT" && request.path == "/v1/config")
 		return put_config(request);
 	if (request.method == "PATCH" && request.path.starts_with("/v1/members/"))

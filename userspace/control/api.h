@@ -2,8 +2,10 @@
 // The control API: requests in, answers out. Knows nothing of sockets.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "control/controller.h"
@@ -19,6 +21,8 @@ struct ApiRequest {
 	std::map<std::string, std::string> query;
 	std::string body;
 	std::string host; // as the client names this host
+	// Of the read-only listener: the connection did not leave this host; a page of another site has sent it.
+	bool local = false, foreign = false;
 };
 
 struct ApiResponse {
@@ -51,6 +55,7 @@ public:
 
 private:
 	Result<void> check_open(const ApiRequest &request) const;
+	ApiAnswer get_open(const ApiRequest &request);
 	ApiAnswer get(const ApiRequest &request);
 	ApiAnswer get_events(const ApiRequest &request);
 	ApiAnswer put_config(const ApiRequest &request);
@@ -61,6 +66,8 @@ private:
 	const Sweeper &sweeper_;
 	const HealthChecker &checker_;
 	EventLog &events_;
+	// That the read-only listener's clients have under way.
+	std::shared_ptr<std::atomic<int>> open_walks_ = std::make_shared<std::atomic<int>>(0);
 };
 
 // "a=1&b=x%20y" -> {a: "1", b: "x y"}; path segments are decoded alike.

@@ -63,6 +63,7 @@ std::vector<std::string> describe_changes(const Config &from, const Config &to)
 	std::vector<std::string> lines;
 
 	compare("interface", from.interfaces, to.interfaces, lines);
+	compare("health check", from.health_checks, to.health_checks, lines);
 	compare("pool", bare_pools(from), bare_pools(to), lines);
 	compare("member", all_members(from), all_members(to), lines);
 	compare("persistence rule", from.rules, to.rules, lines);
@@ -71,6 +72,13 @@ std::vector<std::string> describe_changes(const Config &from, const Config &to)
 		lines.emplace_back("change hash_seed: clients of hash rules move");
 	if (!(from.tables == to.tables))
 		lines.emplace_back("change tables: takes effect after `holdfast detach` and a start");
+	for (const auto &[section, same] : {std::pair("early_data", from.early_data == to.early_data),
+					    {"state", from.state == to.state},
+					    {"metrics", from.metrics == to.metrics},
+					    {"advice", from.advice == to.advice}}) {
+		if (!same)
+			lines.push_back(fmt::format("change {}", section));
+	}
 	return lines;
 }
 

@@ -113,9 +113,11 @@ bool matches(const Wanted &wanted, const SessionView &view, const hf_session_key
 	       (wanted.key.size() == 1 && wanted.key[0] == session_key_text(key));
 }
 
+// With `remembered`, also those that are over and kept for advice: they might come to life with a longer time-out.
 Result<void>
 each_session(const Snapshot &snapshot, const HashMap<hf_session_key, hf_session> &map, const Wanted &wanted,
-	     const std::function<bool(const SessionView &, const hf_session_key &, const hf_session &)> &visit)
+	     const std::function<bool(const SessionView &, const hf_session_key &, const hf_session &)> &visit,
+	     bool remembered = false)
 {
 	std::map<uint32_t, SessionView> views;
 	const uint32_t now = snapshot.maps->now();
@@ -127,7 +129,7 @@ each_session(const Snapshot &snapshot, const HashMap<hf_session_key, hf_session>
 			view = views.emplace(key.scope, view_scope(snapshot, wanted, key.scope)).first;
 		// What has expired is gone, swept or not.
 		if (session.last_seen == HF_SESSION_DEAD || !view->second.rule ||
-		    age(now, session.last_seen) > view->second.rule->timeout ||
+		    (!remembered && age(now, session.last_seen) > view->second.rule->timeout) ||
 		    !matches(wanted, view->second, key, session))
 			return true;
 		return visit(view->second, key, session);
@@ -212,19 +214,22 @@ Result<uint64_t> delete_sessions(const Snapshot &snapshot, const EntryFilter &fi
 
 	if (!wanted)
 		return wanted.error();
+	const uint32_t now = snapshot.maps->now();
 	// Proposals, too: otherwise a client would get the same member again.
 	for (const auto *map : {&snapshot.maps->embryonic_sessions, &snapshot.maps->sessions}) {
-		std::vector<hf_session_key> keys;
-		auto walked = each_session(snapshot, *map, *wanted,
-					   [&](const SessionView &, const hf_session_key &key, const hf_session &) {
-						   keys.push_back(key);
-						   return true;
-					   });
+		std::vector<std::pair<hf_session_key, bool>> keys; // is it one that counts?
+		auto walked = each_session(
+			snapshot, *map, *wanted,
+			[&](const SessionView &view, const hf_session_key &key, const hf_session &session) {
+				keys.emplace_back(key, age(now, session.last_seen) <= view.rule->timeout);
+				return true;
+			},
+			true);
 		if (!walked)
 			return walked.error();
 		deleted = 0;
-		for (const hf_session_key &key : keys)
-			deleted += map->erase(key);
+		for (const auto &[key, alive] : keys)
+			deleted += map->erase(key) && alive;
 	}
 	return deleted;
 }
@@ -284,15 +289,15 @@ Result<json> count_affected(const Snapshot &snapshot, const Config &after)
 		else if (disabled.contains(name))
 			disabled_members.insert(id);
 	}
-	auto walked = snapshot.maps->sessions.each([&](const hf_session_key &key, const hf_session &session) {
-		if (session.last_seen == HF_SESSION_DEAD)
-			return true;
-		if (gone_members.contains(session.member) || gone_servers.contains(key.scope))
-			removed++;
-		else if (disabled_members.contains(session.member))
-			moved++;
-		return true;
-	});
+	auto walked =
+		each_session(snapshot, snapshot.maps->sessions, {},
+			     [&](const SessionView &, const hf_session_key &key, const hf_session &session) {
+				     if (gone_members.contains(session.member) || gone_servers.contains(key.scope))
+					     removed++;
+				     else if (disabled_members.contains(session.member))
+					     moved++;
+				     return true;
+			     });
 	if (walked)
 		walked = snapshot.maps->connections.each([&](const hf_flow_key &, const hf_connection &connection) {
 			if (!(connection.flags & HF_CONNECTION_REPLY) &&

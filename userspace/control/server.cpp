@@ -12,9 +12,11 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -42,7 +44,23 @@ constexpr uint64_t most_body = 64U << 10U;
 constexpr auto patience = std::chrono::seconds(30);
 constexpr auto rest = std::chrono::milliseconds(500);
 
-ApiRequest to_api(const http::request<http::string_body> &request)
+// Did the connection stay on this host?
+bool is_local(const Stream &stream)
+{
+	boost::system::error_code error;
+	const auto end = stream.socket().local_endpoint(error);
+	sockaddr_storage address{};
+
+	if (error || end.size() > sizeof(address))
+		return false;
+	std::memcpy(&address, end.data(), end.size());
+	if (address.ss_family == AF_INET)
+		return ntohl(reinterpret_cast<const sockaddr_in &>(address).sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return address.ss_family == AF_INET6 &&
+	       IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6 &>(address).sin6_addr);
+}
+
+ApiRequest to_api(const http::request<http::string_body> &request, bool local)
 {
 	const std::string target = request.target();
 	const size_t question = std::min(target.find('?'), target.size());
@@ -54,6 +72,10 @@ ApiRequest to_api(const http::request<http::string_body> &request)
 		api.query = parse_query(target.substr(question + 1));
 	api.body = request.body();
 	api.host = request[http::field::host];
+	api.local = local;
+	// Browsers say where a page that asks is from (W3C, Fetch Metadata).
+	const std::string site = request["Sec-Fetch-Site"];
+	api.foreign = site == "cross-site" || site == "same-site";
 	return api;
 }
 
@@ -116,7 +138,7 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::io_context &walkers, 
 				throw boost::system::system_error(http::make_error_code(http::error::body_limit));
 			co_await http::async_read(stream, buffer, parser, asio::use_awaitable);
 			const http::request<http::string_body> request = parser.release();
-			ApiAnswer answer = api.handle(to_api(request), read_only);
+			ApiAnswer answer = api.handle(to_api(request, is_local(stream)), read_only);
 
 			if (answer.work) {
 				// Onto the walker's thread, and back onto the loop's.
@@ -152,9 +174,9 @@ asio::awaitable<void> serve(Stream stream, Api &api, asio::io_context &walkers, 
 		// A client that leaves, or is too slow, is not worth a line.
 		if (code != http::error::end_of_stream && code != asio::error::eof && code != beast::error::timeout &&
 		    code != asio::error::connection_reset && code != asio::error::broken_pipe)
-			log_warning("control API: {}", code.message());
+			log_at_will(LogLevel::warning, "control API: " + code.message());
 	} catch (const std::exception &error) {
-		log_error("control API: {}", error.what());
+		log_at_will(LogLevel::error, fmt::format("control API: {}", error.what()));
 	}
 	boost::system::error_code ignored;
 	stream.socket().shutdown(Protocol::socket::shutdown_both, ignored);
@@ -259,7 +281,7 @@ void ControlServer::accept()
 				return;
 			if (error) {
 				// No file handles, most likely: what there are too many of has to go first.
-				log_warning("control API: {}", error.message());
+				log_at_will(LogLevel::warning, "control API: " + error.message());
 				resting_.expires_after(rest);
 				resting_.async_wait([this, alive](boost::system::error_code) {
 					if (!alive.expired())

@@ -162,18 +162,24 @@ Result<std::string> pack_sessions(const Snapshot &snapshot)
 	const uint32_t now = snapshot.maps->now();
 	NameTable scopes, members;
 	std::string records, bytes = heading + version;
-	std::map<uint32_t, std::string> scope_texts;
+	std::map<uint32_t, std::pair<std::string, uint32_t>> known; // text and time-out, by scope
 	uint64_t count = 0;
 
 	auto walked = snapshot.maps->sessions.each([&](const hf_session_key &key, const hf_session &session) {
 		const std::string member = snapshot.ids.members.name(session.member);
-		auto scope = scope_texts.find(key.scope);
+		auto scope = known.find(key.scope);
 
-		if (scope == scope_texts.end())
-			scope = scope_texts.emplace(key.scope, scope_text(snapshot.ids, key.scope)).first;
-		if (session.last_seen == HF_SESSION_DEAD || member.empty() || scope->second.empty())
+		if (scope == known.end()) {
+			const std::string text = scope_text(snapshot.ids, key.scope);
+			const Rule *rule = find_scope(snapshot, text).rule;
+
+			scope = known.emplace(key.scope, std::pair(text, rule ? rule->timeout : 0)).first;
+		}
+		const auto &[text, timeout] = scope->second;
+		if (session.last_seen == HF_SESSION_DEAD || member.empty() || text.empty() ||
+		    static_cast<int32_t>(now - session.last_seen) > static_cast<int32_t>(timeout))
 			return true;
-		put(records, scopes.number(scope->second));
+		put(records, scopes.number(text));
 		put(records, members.number(member));
 		put(records, key.kind);
 		put(records, std::max<int32_t>(0, static_cast<int32_t>(now - session.created)));

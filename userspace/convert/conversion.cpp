@@ -14,11 +14,11 @@ constexpr size_t longest_name = 63;
 
 ConfigDocument empty_document(const std::vector<std::string> &interfaces)
 {
-	std::string text = "version: 1\ninterfaces:\n";
+	ConfigDocument document = *ConfigDocument::parse("version: 1\n");
 
 	for (const std::string &name : interfaces)
-		text += fmt::format("  - {{name: \"{}\", mode: auto}}\n", name);
-	return *ConfigDocument::parse(text);
+		document.add("interfaces", name)["mode"] = "auto";
+	return document;
 }
 
 } // namespace

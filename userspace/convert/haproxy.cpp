@@ -30,6 +30,7 @@ struct Backend {
 	std::string pool;
 	ChosenRule chosen;
 	std::string proxy_protocol;
+	std::vector<std::pair<Line, std::string>> proxy_protocols; // of each server
 	std::vector<Address> sources;
 	std::optional<int64_t> idle;
 	bool forwards_for = false;
@@ -65,16 +66,25 @@ private:
 
 void Haproxy::collect()
 {
-	std::vector<Line> defaults;
+	std::map<std::string, std::vector<Line>> named;
+	std::vector<Line> last;
 
 	for (const Section &section : sections_) {
-		if (section.kind == "defaults") {
-			defaults = section.lines;
-		} else if (section.kind == "frontend" || section.kind == "backend" || section.kind == "listen") {
+		const std::string from = section.head.after("from");
+		// Without a name that is asked for, the last ones count; defaults begin with nothing.
+		const std::vector<Line> defaults = named.contains(from)         ? named[from]
+						   : section.kind == "defaults" ? std::vector<Line>()
+										: last;
+
+		if (section.kind == "defaults" || section.kind == "frontend" || section.kind == "backend" ||
+		    section.kind == "listen") {
 			Proxy proxy{&section, defaults};
 
 			proxy.lines.insert(proxy.lines.end(), section.lines.begin(), section.lines.end());
-			proxies_.push_back(proxy);
+			if (section.kind == "defaults")
+				last = named[section.name] = proxy.lines;
+			else
+				proxies_.push_back(proxy);
 		} else if (section.kind == "global") {
 			for (const Line &line : section.lines)
 				draft_.note(line.number, line.text(),
@@ -151,7 +161,8 @@ void Haproxy::review(const Proxy &proxy)
 void Haproxy::member_parameter(const Line &line, const Words &parameters, size_t &at, YAML::Node member, Backend &made)
 {
 	// Of checks, which are the pool's: see add_check().
-	static const std::set<std::string> of_checks = {"inter", "fastinter", "downinter", "rise", "fall", "port"};
+	static const std::set<std::string> of_checks = {"inter", "fastinter", "downinter", "rise",      "fall",
+							"port",  "ca-file",   "sni",       "check-sni", "verify"};
 	static const std::set<std::string> with_value = {"addr",
 							 "agent-addr",
 							 "agent-check-inter",
@@ -193,9 +204,12 @@ void Haproxy::member_parameter(const Line &line, const Words &parameters, size_t
 	if (key == "weight") {
 		const uint32_t weight = number_of(value()).value_or(1);
 
+		const bool disabled = member["status"].as<std::string>("") == "disable";
+		if (!disabled)
+			member.remove("status");
 		if (weight)
 			member["weight"] = std::min(weight, uint32_t{HF_WEIGHT_MAX});
-		else
+		else if (!disabled)
 			member["status"] = "maintain";
 	} else if (key == "cookie") {
 		member["cookie"] = value();
@@ -203,17 +217,24 @@ void Haproxy::member_parameter(const Line &line, const Words &parameters, size_t
 		member["backup"] = true;
 	} else if (key == "disabled") {
 		member["status"] = "disable";
+	} else if (key == "enabled") {
+		if (member["status"].as<std::string>("") == "disable")
+			member.remove("status");
 	} else if (key == "maxconn") {
 		member["connection_limit"] = value();
 	} else if (key == "slowstart") {
-		member["warm_up"] = whole_seconds(draft_, line, value(), 86400);
+		set_seconds(member, "warm_up", draft_, line, value(), 86400);
 	} else if (key == "send-proxy" || key == "send-proxy-v2") {
-		made.proxy_protocol = key == "send-proxy" ? "v1" : "v2";
+		made.proxy_protocols.back().second = key == "send-proxy" ? "v1" : "v2";
 	} else if (key == "source") {
 		const std::string text = value();
 
-		if (const auto source = Address::parse(text.substr(0, text.find(text.starts_with('[') ? '\0' : ':'))))
+		if (std::find(parameters.begin(), parameters.end(), "usesrc") != parameters.end())
+			draft_.note(line.number, line.text(), "usesrc: servers see the clients themselves with dnat");
+		else if (const auto source = Address::parse(text.substr(0, text.rfind(':'))))
 			made.sources.push_back(*source);
+		else if (const auto whole = Address::parse(text))
+			made.sources.push_back(*whole);
 		else
 			draft_.note(line.number, line.text(), fmt::format("source {}: is not an address", text));
 	} else if (key == "on-marked-down") {
@@ -224,7 +245,7 @@ void Haproxy::member_parameter(const Line &line, const Words &parameters, size_t
 	} else if (key == "ssl") {
 		draft_.note(line.number, line.text(),
 			    "ssl: nothing is encrypted here: members get what the client has sent");
-	} else if (key != "check" && key != "enabled" && key != "check-ssl" && key != "stick" && key != "no-check") {
+	} else if (key != "check" && key != "check-ssl" && key != "stick" && key != "no-check") {
 		const std::string more = with_value.contains(key) ? " " + value() : "";
 
 		draft_.note(line.number, line.text(), fmt::format("{}{}: has no counterpart", key, more));
@@ -238,7 +259,8 @@ YAML::Node Haproxy::member(const Line &line, const Words &parameters, Backend &m
 	const size_t colon = where.rfind(':');
 	std::string port;
 
-	if (colon != std::string::npos && (where.find(':') == colon || where[colon - 1] == ']')) {
+	// The port is what stands behind the last colon, also of an IPv6 address without brackets.
+	if (colon != std::string::npos && where.find(']', colon) == std::string::npos) {
 		port = where.substr(colon + 1);
 		where = where.substr(0, colon);
 	}
@@ -266,6 +288,7 @@ YAML::Node Haproxy::member(const Line &line, const Words &parameters, Backend &m
 	else if (!port.empty())
 		draft_.note(line.number, line.text(),
 			    fmt::format("port {}: a port is a number, or the client's is kept", port));
+	made.proxy_protocols.emplace_back(line, "");
 	for (size_t at = 0; at < parameters.size(); at++)
 		member_parameter(line, parameters, at, member, made);
 	return member;
@@ -283,10 +306,18 @@ void Haproxy::set_http_check(const Proxy &proxy, YAML::Node check)
 		method = line->word(2);
 		path = line->word(3);
 	}
-	// The Host header, as it used to be smuggled in behind the version.
-	for (const std::string &word : line->words) {
-		if (const size_t host = word.find("Host:"); host != std::string::npos)
-			check["host"] = word.substr(word.find_first_not_of(' ', host + 5));
+	// Headers, as they used to be smuggled in behind the version.
+	for (size_t at = 4; at < line->words.size(); at++) {
+		const std::string &word = line->words[at];
+		const size_t host = word.find("\r\nHost:");
+		const size_t begin = host == std::string::npos ? host : word.find_first_not_of(' ', host + 7);
+		const size_t end = std::min(word.find_first_of("\r\n", begin), word.size());
+
+		if (begin != std::string::npos && begin < end)
+			check["host"] = word.substr(begin, end - begin);
+		if ((host == std::string::npos && at > 4) ||
+		    (host != std::string::npos && (begin >= end || end < word.size())))
+			draft_.note(line->number, line->text(), "checks send no other header than Host");
 	}
 	for (const Line &one : proxy.lines) {
 		if (one.words[0] != "http-check")
@@ -304,8 +335,8 @@ void Haproxy::set_http_check(const Proxy &proxy, YAML::Node check)
 			}
 			if (one.has("body"))
 				draft_.note(one.number, one.text(), "checks send no body");
-		} else if (one.word(1) == "expect" && one.has("status")) {
-			check["expect_status"] = one.after("status");
+		} else if (one.word(1) == "expect" && one.word(2) == "status") {
+			check["expect_status"] = one.word(3);
 		} else {
 			draft_.note(one.number, one.text(), "checks look at the status only");
 		}
@@ -319,8 +350,27 @@ void Haproxy::set_http_check(const Proxy &proxy, YAML::Node check)
 	check["path"] = path;
 }
 
+// The last of several kinds of check counts.
+bool checks_http(const Proxy &proxy)
+{
+	for (auto line = proxy.lines.rbegin(); line != proxy.lines.rend(); ++line) {
+		const std::string kind = line->words[0] == "option" ? line->word(1) : "";
+
+		if (kind == "httpchk" || kind.ends_with("-check") || kind.ends_with("-chk") || kind == "smtpchk")
+			return kind == "httpchk";
+	}
+	return false;
+}
+
 void Haproxy::add_check(const Proxy &proxy, YAML::Node pool, const std::vector<std::pair<Line, Words>> &servers)
 {
+	const auto checked = [](const Words &words) {
+		const auto last = std::find_if(words.rbegin(), words.rend(), [](const std::string &word) {
+			return word == "check" || word == "no-check";
+		});
+
+		return last != words.rend() && *last == "check";
+	};
 	const auto has = [](const Words &words, const char *word) {
 		return std::find(words.begin(), words.end(), word) != words.end();
 	};
@@ -331,8 +381,16 @@ void Haproxy::add_check(const Proxy &proxy, YAML::Node pool, const std::vector<s
 		return found == words.rend() || found == words.rbegin() ? std::string() : *(found - 1);
 	};
 	const auto first = std::find_if(servers.begin(), servers.end(),
-					[&](const auto &server) { return has(server.second, "check"); });
+					[&](const auto &server) { return checked(server.second); });
 
+	const bool asks_http = checks_http(proxy);
+
+	if (!asks_http) {
+		for (const Line &line : proxy.lines) {
+			if (line.words[0] == "http-check")
+				draft_.note(line.number, line.text(), "the check is none of HTTP");
+		}
+	}
 	if (first == servers.end()) {
 		if (const Line *line = proxy.find({"option", "httpchk"}))
 			draft_.note(line->number, line->text(), "no server has `check`: none is checked");
@@ -340,19 +398,27 @@ void Haproxy::add_check(const Proxy &proxy, YAML::Node pool, const std::vector<s
 	}
 	const std::string name = draft_.name("health_checks", pool["name"].Scalar());
 	YAML::Node check = draft_.add("health_checks", name);
-	if (proxy.find({"option", "httpchk"}))
+	if (asks_http)
 		set_http_check(proxy, check);
 	else
 		check["type"] = "tcp";
 	if (has(first->second, "check-ssl") || (has(first->second, "ssl") && check["type"].Scalar() == "http")) {
 		check["type"] = "https";
-		check["verify"] = value(first->second, "verify") == "required";
+		check["verify"] = value(first->second, "verify") != "none";
+		if (const std::string file = value(first->second, "ca-file"); !file.empty())
+			check["ca_file"] = file;
+		for (const char *word : {"sni", "check-sni"}) {
+			const std::string asked = value(first->second, word);
+
+			if (!asked.empty())
+				check["sni"] = asked.starts_with("str(") ? call_of(asked).second : asked;
+		}
 	}
 	const std::string interval = value(first->second, "inter");
-	check["interval"] = interval.empty() ? 2 : whole_seconds(draft_, first->first, interval, 3600);
-	const Line *timeout = proxy.find({"timeout", "check"});
-	check["timeout"] = timeout ? whole_seconds(draft_, *timeout, timeout->word(2), 60)
-				   : std::min<int64_t>(60, check["interval"].as<int64_t>());
+	check["interval"] = interval.empty() ? 2 : whole_seconds(draft_, first->first, interval, 3600).value_or(2);
+	check["timeout"] = std::min<int64_t>(60, check["interval"].as<int64_t>());
+	if (const Line *timeout = proxy.find({"timeout", "check"}))
+		set_seconds(check, "timeout", draft_, *timeout, timeout->word(2), 60);
 	const std::string rise = value(first->second, "rise"), fall = value(first->second, "fall");
 	check["healthy_threshold"] = rise.empty() ? "2" : rise;
 	check["unhealthy_threshold"] = fall.empty() ? "3" : fall;
@@ -372,7 +438,7 @@ void Haproxy::add_check(const Proxy &proxy, YAML::Node pool, const std::vector<s
 					    fmt::format("{}: members of a pool are checked alike: as {}", word,
 							first->first.word(1)));
 		}
-		if (!has(words, "check"))
+		if (!checked(words))
 			draft_.note(line.number, line.text(), "is checked now, as the pool's other members are");
 	}
 }
@@ -387,7 +453,10 @@ void Haproxy::add_members(const Proxy &proxy, Backend &made, YAML::Node pool)
 		if (line.words[0] == "default-server") {
 			defaults.insert(defaults.end(), line.words.begin() + 1, line.words.end());
 		} else if (line.words[0] == "source") {
-			if (const auto source = Address::parse(line.word(1)))
+			if (line.has("usesrc"))
+				draft_.note(line.number, line.text(),
+					    "usesrc: servers see the clients themselves with dnat");
+			else if (const auto source = Address::parse(line.word(1)))
 				made.sources.push_back(*source);
 			else
 				draft_.note(line.number, line.text(), "is not an address");
@@ -405,6 +474,18 @@ void Haproxy::add_members(const Proxy &proxy, Backend &made, YAML::Node pool)
 	}
 	std::sort(made.sources.begin(), made.sources.end());
 	made.sources.erase(std::unique(made.sources.begin(), made.sources.end()), made.sources.end());
+	for (const auto &[line, protocol] : made.proxy_protocols) {
+		if (protocol != made.proxy_protocols[0].second)
+			draft_.note(
+				line.number, line.text(),
+				"the PROXY protocol is spoken to all members of a virtual server, or to none: to none");
+		else
+			made.proxy_protocol = protocol;
+	}
+	for (const auto &[line, protocol] : made.proxy_protocols) {
+		if (protocol != made.proxy_protocols[0].second)
+			made.proxy_protocol.clear();
+	}
 	add_check(proxy, pool, servers);
 }
 
@@ -426,8 +507,8 @@ const Backend *Haproxy::backend(const std::string &name)
 	made.chosen = choose_rule(*proxy, made.pool, draft_);
 	for (const char *kind : {"server", "tunnel"}) {
 		if (const Line *line = proxy->find({"timeout", kind}))
-			made.idle =
-				std::max(made.idle.value_or(0), whole_seconds(draft_, *line, line->word(2), 604800));
+			made.idle = std::max(made.idle.value_or(0),
+					     whole_seconds(draft_, *line, line->word(2), 604800).value_or(0));
 	}
 	made.forwards_for = proxy->http() && proxy->find({"option", "forwardfor"});
 	return &(backends_[name] = made);
@@ -467,6 +548,12 @@ std::vector<Bind> Haproxy::binds(const Proxy &proxy)
 			else
 				binds.push_back(bind);
 		}
+		std::string more;
+		for (size_t at = 2; at < line.words.size(); at++)
+			more += line.word(at) == "accept-proxy" || line.word(at) == "ssl" ? "" : " " + line.word(at);
+		if (!more.empty() && !line.has("ssl"))
+			draft_.note(line.number, line.text(),
+				    "there is no socket whose parameters that could be:" + more);
 		if (line.has("accept-proxy"))
 			draft_.note(
 				line.number, line.text(),
@@ -483,8 +570,20 @@ void Haproxy::frontend(const Proxy &proxy)
 	const std::vector<Bind> places = binds(proxy);
 	const Backend *made = places.empty() ? nullptr : backend(name);
 
-	if (places.empty())
+	for (const Line &line : proxy.section->lines) {
+		static const std::set<std::string> of_backends = {"stick", "stick-table", "cookie", "balance",
+								  "server"};
+
+		if (proxy.section->kind == "frontend" && of_backends.contains(line.words[0]))
+			draft_.note(line.number, line.text(), "is not looked at in a frontend");
+	}
+	if (const Line *option = proxy.find({"option", "forwardfor"}); option && option->words.size() > 2)
+		draft_.note(option->number, option->text(), "the header is X-Forwarded-For, and every request gets it");
+	if (places.empty()) {
+		draft_.note(proxy.section->head.number, proxy.section->head.text(),
+			    "has no place that can be converted");
 		return;
+	}
 	if (!made) {
 		draft_.note(proxy.section->head.number, proxy.section->head.text(),
 			    chosen ? fmt::format("backend {} is not there, or has no server", name)
@@ -511,7 +610,7 @@ void Haproxy::frontend(const Proxy &proxy)
 				    "the backend's rule reads HTTP, which is encrypted here: give a rule of type "
 				    "source-address or ssl-session-id");
 		const Line *client = proxy.find({"timeout", "client"});
-		const int64_t own = client ? whole_seconds(draft_, *client, client->word(2), 604800) : 0;
+		const int64_t own = client ? whole_seconds(draft_, *client, client->word(2), 604800).value_or(0) : 0;
 		if (const int64_t idle = std::max(own, made->idle.value_or(0)))
 			server["idle_timeout"] = idle;
 		if (!made->proxy_protocol.empty())

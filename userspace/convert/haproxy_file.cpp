@@ -11,6 +11,30 @@ namespace holdfast::haproxy
 namespace
 {
 
+// What stands behind a backslash; `place` is then at its last character.
+char unescaped(const std::string &text, size_t &place)
+{
+	unsigned value = 0;
+
+	switch (text[place]) {
+	case 'r':
+		return '\r';
+	case 'n':
+		return '\n';
+	case 't':
+		return '\t';
+	case 'x':
+		if (place + 2 < text.size() &&
+		    std::from_chars(&text[place + 1], &text[place + 3], value, 16).ptr == &text[place + 3]) {
+			place += 2;
+			return static_cast<char>(value);
+		}
+		return 'x';
+	default:
+		return text[place];
+	}
+}
+
 // Quotes, backslashes and comments as in section 2.2 of HAProxy's configuration manual.
 Words split(const std::string &text)
 {
@@ -23,7 +47,7 @@ Words split(const std::string &text)
 		const char c = text[i];
 
 		if (c == '\\' && quote != '\'' && i + 1 < text.size()) {
-			word += text[++i];
+			word += unescaped(text, ++i);
 			any = true;
 		} else if (quote ? c == quote : c == '"' || c == '\'') {
 			quote = quote ? 0 : c;
@@ -49,9 +73,10 @@ Words split(const std::string &text)
 
 std::vector<Section> read_sections(const std::string &text)
 {
-	static const std::set<std::string> kinds = {"global",  "defaults",  "frontend",    "backend",  "listen",
-						    "peers",   "resolvers", "userlist",    "mailers",  "cache",
-						    "program", "ring",      "http-errors", "fcgi-app", "crt-store"};
+	static const std::set<std::string> kinds = {
+		"global",    "defaults",    "frontend",    "backend", "listen", "peers",       "resolvers",
+		"userlist",  "mailers",     "cache",       "program", "ring",   "http-errors", "fcgi-app",
+		"crt-store", "log-forward", "log-profile", "traces",  "acme"};
 	std::vector<Section> sections;
 	size_t start = 0;
 

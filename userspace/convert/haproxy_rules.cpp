@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "convert/haproxy_rules.h"
 
+#include <algorithm>
 #include <map>
 
 namespace holdfast::haproxy
@@ -54,6 +55,11 @@ bool Rules::rule_of_cookie()
 		return false;
 	}
 	const bool insert = line->has("insert");
+	if (!insert && !line->has("prefix") && !line->has("rewrite")) {
+		add_rule("persistent-cookie", true)["keyword"] = line->word(1);
+		draft_.note(line->number, line->text(), "the servers' own cookie is learnt from their answers");
+		return true;
+	}
 	const char *type = insert ? "insert-cookie" : line->has("prefix") ? "embedded-cookie" : "rewrite-cookie";
 	YAML::Node rule = add_rule(type, true);
 	rule["keyword"] = line->word(1);
@@ -70,8 +76,10 @@ bool Rules::rule_of_cookie()
 			    "cookies carry when they expire: a day after their last use, which is the most (timeout)");
 	} else {
 		// Without a unit these are seconds.
-		rule["timeout"] = number_of(idle) ? std::clamp<int64_t>(*number_of(idle), 1, 86400)
-						  : whole_seconds(draft_, *line, idle, 86400);
+		if (const auto seconds = number_of(idle))
+			rule["timeout"] = std::clamp<int64_t>(*seconds, 1, 86400);
+		else
+			set_seconds(rule, "timeout", draft_, *line, idle, 86400);
 	}
 	draft_.note(line->number, line->text(),
 		    "cookies that HAProxy has given carry no date: their clients are balanced once more");
@@ -99,7 +107,7 @@ bool Rules::rule_of_key(const Line &line, const std::string &expression, const L
 	const std::string timeout = table ? table->after("expire") : "";
 	const auto set_timeout = [&](YAML::Node rule) {
 		if (!timeout.empty())
-			rule["timeout"] = whole_seconds(draft_, *table, timeout, 86400);
+			set_seconds(rule, "timeout", draft_, *table, timeout, 86400);
 	};
 	const auto hash = [&](const char *type) {
 		add_rule(type, true)["keyword"] = argument;
@@ -145,6 +153,7 @@ bool Rules::rule_of_table()
 {
 	const Line *table = proxy_.find({"stick-table"});
 	const std::string timeout = table ? table->after("expire") : "";
+	std::string learnt; // the cookie of which that is said
 	bool any = false;
 
 	if (const Line *session = proxy_.find({"appsession"})) {
@@ -152,7 +161,7 @@ bool Rules::rule_of_table()
 
 		rule["keyword"] = session->word(1);
 		if (const std::string idle = session->after("timeout"); !idle.empty())
-			rule["timeout"] = whole_seconds(draft_, *session, idle, 86400);
+			set_seconds(rule, "timeout", draft_, *session, idle, 86400);
 		return true;
 	}
 	// A cookie that servers set is stored by one line, and looked up by another.
@@ -164,9 +173,9 @@ bool Rules::rule_of_table()
 		if (fetch == "res.cook" || fetch == "scook" || fetch == "set-cookie") {
 			YAML::Node rule = add_rule("persistent-cookie", true);
 
-			rule["keyword"] = argument;
+			rule["keyword"] = learnt = argument;
 			if (!timeout.empty())
-				rule["timeout"] = whole_seconds(draft_, *table, timeout, 86400);
+				set_seconds(rule, "timeout", draft_, *table, timeout, 86400);
 			any = true;
 		}
 	}
@@ -178,11 +187,25 @@ bool Rules::rule_of_table()
 		if (line.has("table"))
 			draft_.note(line.number, line.text(),
 				    "tables are a rule's: match_across has virtual servers of one pool share them");
-		if (any)
-			continue; // the other half of the same
-		any = rule_of_key(line, line.word(2), table);
-		if (!any)
-			draft_.note(line.number, line.text(), "no rule has this as its key");
+		if (line.word(1) != "on" && line.word(1) != "match") {
+			// The other half of a line that looks the key up.
+			const bool looked_up =
+				std::any_of(proxy_.lines.begin(), proxy_.lines.end(), [&](const Line &other) {
+					return other.words[0] == "stick" &&
+					       (other.word(1) == "on" || other.word(1) == "match") &&
+					       call_of(other.word(2)).second == call_of(line.word(2)).second;
+				});
+
+			if (!looked_up)
+				draft_.note(line.number, line.text(),
+					    "what is only stored, and not looked up, does nothing");
+		} else if (!any) {
+			any = rule_of_key(line, line.word(2), table);
+			if (!any)
+				draft_.note(line.number, line.text(), "no rule has this as its key");
+		} else if (learnt.empty() || call_of(line.word(2)).second != learnt) {
+			draft_.note(line.number, line.text(), "a virtual server has one key: the one before");
+		}
 	}
 	if (table && !any)
 		draft_.note(table->number, table->text(),
@@ -215,7 +238,9 @@ void Rules::rule_of_balance(bool has_rule)
 				       : name == "url_param"  ? "url_param(" + line->word(2) + ")"
 				       : name == "rdp-cookie" ? "rdp_cookie"
 							      : line->word(1);
-	if (!rule_of_key(*line, expression, nullptr))
+	if (expression == "src")
+		made_.method = "source-hash";
+	else if (!rule_of_key(*line, expression, nullptr))
 		draft_.note(line->number, line->text(), "has no counterpart: round-robin");
 }
 
@@ -237,19 +262,31 @@ void Rules::set_rule()
 
 } // namespace
 
-int64_t whole_seconds(Draft &draft, const Line &line, const std::string &text, int64_t most)
+std::optional<int64_t> whole_seconds(Draft &draft, const Line &line, const std::string &text, int64_t most)
 {
 	const auto seconds = seconds_of(text);
 
 	if (!seconds) {
 		draft.note(line.number, line.text(), fmt::format("'{}' is not a time", text));
-		return 1;
+		return std::nullopt;
 	}
-	const auto whole = std::clamp(static_cast<int64_t>(*seconds + 0.999), int64_t{1}, most);
+	if (*seconds == 0) {
+		draft.note(line.number, line.text(), fmt::format("no limit: the longest there is, {} s", most));
+		return most;
+	}
+	const auto whole =
+		std::max<int64_t>(1, static_cast<int64_t>(std::min(*seconds + 0.999, static_cast<double>(most))));
 	if (static_cast<double>(whole) != *seconds)
 		draft.note(line.number, line.text(),
 			   fmt::format("times are whole seconds from 1 to {}: {}", most, whole));
 	return whole;
+}
+
+void set_seconds(YAML::Node node, const char *key, Draft &draft, const Line &line, const std::string &text,
+		 int64_t most)
+{
+	if (const auto seconds = whole_seconds(draft, line, text, most))
+		node[key] = *seconds;
 }
 
 ChosenRule choose_rule(const Proxy &proxy, const std::string &name, Draft &draft)

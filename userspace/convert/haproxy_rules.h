@@ -18,7 +18,9 @@ struct ChosenRule {
 // The rule is put into the draft under a name like that.
 ChosenRule choose_rule(const Proxy &proxy, const std::string &name, Draft &draft);
 
-// A time in whole seconds, from 1 to `most`; what is lost by that is noted.
-int64_t whole_seconds(Draft &draft, const Line &line, const std::string &text, int64_t most);
+// A time in whole seconds, from 1 to `most`; what is lost by that is noted. Nothing: it is no time, which is noted, too.
+std::optional<int64_t> whole_seconds(Draft &draft, const Line &line, const std::string &text, int64_t most);
+void set_seconds(YAML::Node node, const char *key, Draft &draft, const Line &line, const std::string &text,
+		 int64_t most);
 
 } // namespace holdfast::haproxy

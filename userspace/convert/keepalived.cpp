@@ -6,7 +6,7 @@
 #include <charconv>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <functional>
+#include <utility>
 
 #include "convert/conversion.h"
 
@@ -23,6 +23,15 @@ struct Block {
 
 	std::string text() const { return fmt::format("{}", fmt::join(words, " ")); }
 	std::string word(size_t index) const { return index < words.size() ? words[index] : ""; }
+	// With all that is in it.
+	std::string whole() const
+	{
+		std::string all = text() + ";";
+
+		for (const Block &one : children)
+			all += one.whole();
+		return all;
+	}
 	const Block *child(const std::string &name) const
 	{
 		for (const Block &one : children) {
@@ -113,12 +122,18 @@ private:
 	size_t place_ = 0;
 };
 
+// A block that says how a real_server is checked.
+bool is_tester(const Block &block)
+{
+	return block.word(0).ends_with("_CHECK") || block.word(0).ends_with("_GET");
+}
+
 std::optional<double> number(const std::string &text)
 {
 	double value = 0;
 	const auto [stop, status] = std::from_chars(text.data(), text.data() + text.size(), value);
 
-	if (text.empty() || status != std::errc() || stop != text.data() + text.size() || value < 0)
+	if (text.empty() || status != std::errc() || stop != text.data() + text.size() || !(value >= 0 && value < 1e9))
 		return std::nullopt;
 	return value;
 }
@@ -141,7 +156,14 @@ public:
 			if (kind == "virtual_server") {
 				virtual_server(block);
 			} else if (kind == "virtual_server_group") {
-				continue; // where it is used
+				const bool used = std::any_of(
+					root_.children.begin(), root_.children.end(), [&](const Block &other) {
+						return other.word(0) == "virtual_server" && other.word(1) == "group" &&
+						       other.word(2) == block.word(1);
+					});
+
+				if (!used)
+					draft_.note(block.line, block.text(), "no virtual_server is of this group");
 			} else if (kind.starts_with("vrrp") || kind == "static_ipaddress" || kind == "static_routes" ||
 				   kind == "static_rules" || kind == "track_file" || kind == "track_process" ||
 				   kind == "bfd_instance") {
@@ -298,8 +320,11 @@ bool Keepalived::read_check(YAML::Node check, const Block &block, const std::str
 	const bool http = tester == "HTTP_GET" || tester == "SSL_GET";
 	if (tester == "SSL_GET")
 		check["verify"] = false; // as keepalived has it
-	if (http)
+	if (http) {
 		check["method"] = "GET";
+		check["expect_status"] = "200-299";
+	}
+	bool asked = false;
 	for (const Block &option : block.children) {
 		const std::string &key = option.word(0);
 
@@ -313,6 +338,8 @@ bool Keepalived::read_check(YAML::Node check, const Block &block, const std::str
 			whole_seconds(check, "interval", option);
 		} else if (key == "virtualhost" && http) {
 			check["host"] = option.word(1);
+		} else if (key == "url" && http && std::exchange(asked, true)) {
+			draft_.note(option.line, option.text(), "one URL is asked for: the first");
 		} else if (key == "url" && http) {
 			for (const Block &part : option.children) {
 				if (part.word(0) == "path")
@@ -341,35 +368,33 @@ std::string Keepalived::check_of(const Block &block, const std::string &name)
 	std::string made, like;
 	const Block *from = nullptr;
 
+	std::vector<std::pair<const Block *, std::string>> servers; // and what their checks say
 	for (const Block &server : block.children) {
 		if (server.word(0) != "real_server")
 			continue;
 		std::string here;
 		for (const Block &tester : server.children) {
-			if (tester.word(0).ends_with("_CHECK") || tester.word(0).ends_with("_GET")) {
-				std::function<void(const Block &)> add = [&](const Block &one) {
-					here += one.text() + ";";
-					for (const Block &child : one.children)
-						add(child);
-				};
-				add(tester);
-			}
+			if (is_tester(tester))
+				here += tester.whole();
 		}
+		servers.emplace_back(&server, here);
 		if (!from && !here.empty()) {
 			from = &server;
 			like = here;
-		} else if (from && here != like) {
-			draft_.note(server.line, server.text(),
-				    "members of a pool are checked alike: as the first one with a check");
 		}
+	}
+	for (const auto &[server, here] : servers) {
+		if (from && here != like)
+			draft_.note(server->line, server->text(),
+				    "members of a pool are checked alike: as the first one with a check");
 	}
 	if (!from)
 		return "";
 	for (const Block &tester : from->children) {
-		if (!tester.word(0).ends_with("_CHECK") && !tester.word(0).ends_with("_GET"))
+		if (!is_tester(tester))
 			continue;
 		YAML::Node values(YAML::NodeType::Map);
-		values["unhealthy_threshold"] = 1;
+		values["unhealthy_threshold"] = 2; // one retry
 		values["healthy_threshold"] = 1;
 		values["timeout"] = 5;
 		values["interval"] = 60; // keepalived's own default
@@ -381,6 +406,10 @@ std::string Keepalived::check_of(const Block &block, const std::string &name)
 						 : "one check a member is converted: add it to the pool by hand");
 			continue;
 		}
+		if (values["unhealthy_threshold"].as<int>(1) > 1)
+			draft_.note(tester.line, tester.text(),
+				    fmt::format("a failed check is tried again with the next one, in {} s",
+						values["interval"].Scalar()));
 		made = draft_.name("health_checks", name);
 		YAML::Node check = draft_.add("health_checks", made);
 		for (const auto &value : values)
@@ -418,7 +447,7 @@ YAML::Node Keepalived::member(const Block &block, const std::set<std::string> &t
 				draft_.note(option.line, option.text(), "weights go to 256");
 		} else if (key == "uthreshold") {
 			member["connection_limit"] = option.word(1);
-		} else if (!key.ends_with("_CHECK") && !key.ends_with("_GET")) {
+		} else if (!is_tester(option)) {
 			draft_.note(option.line, option.text(),
 				    key.starts_with("notify") ? "nothing is run: `holdfast events --follow` tells it"
 				    : key == "inhibit_on_failure"

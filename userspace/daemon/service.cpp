@@ -227,17 +227,17 @@ public:
 	{
 	}
 
-	// The old one goes when the new one is there. What cannot be had is tried again.
+	// What cannot be had is tried again.
 	void follow(const MetricsSettings &settings)
 	{
 		waiting_.cancel();
 		if (settings.listen == where_)
 			return;
-		if (settings.listen.empty()) {
-			server_.reset();
-			where_.clear();
+		// Nobody is to be answered where nobody is to be any more; and one address is in the way of another.
+		server_.reset();
+		where_.clear();
+		if (settings.listen.empty())
 			return;
-		}
 		auto server = ControlServer::listen(loop_, walkers_,
 						    parse_endpoint(settings.listen).value_or(Endpoint()), api_);
 		if (server) {
@@ -352,11 +352,12 @@ Result<void> run_service(const ServiceOptions &options)
 		return server.error();
 	Listener listener(loop, walkers, api);
 	listener.follow(controller.configured().metrics);
-	watch_gaps(controller.configured(), controller.ids(), controller.maps());
+	GapWatch gaps(controller.maps());
+	gaps.follow(controller.configured(), controller.ids());
 	controller.when_applied([&] {
 		checker.configure(controller.overridden(), controller.health());
 		listener.follow(controller.configured().metrics);
-		watch_gaps(controller.configured(), controller.ids(), controller.maps());
+		gaps.follow(controller.configured(), controller.ids());
 	});
 	// What comes now needs less, and every thread begins behind it.
 	if (auto dropped = drop_privileges(); !dropped)

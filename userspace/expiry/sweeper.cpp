@@ -71,7 +71,8 @@ void Sweeper::run()
 			sessions_expired_ += sessions->deleted;
 			connections_ = connections->alive;
 		} else {
-			log_error("{}", sessions ? connections.error().message() : sessions.error().message());
+			log_at_will(LogLevel::error,
+				    sessions ? connections.error().message() : sessions.error().message());
 		}
 		lock.lock();
 		const auto took = std::chrono::steady_clock::now() - began;

@@ -156,16 +156,9 @@ struct StateSettings {
 // Where the read-only listener is: ADDRESS:PORT, [ADDRESS]:PORT; empty: nowhere.
 struct MetricsSettings {
 	std::string listen = "127.0.0.1:9420";
-	bool given = false;          // else it is no error that it cannot be had
-	std::optional<bool> clients; // nothing: as shows_clients() has it
-
-	// May sessions and connections, which name clients, be seen there? Where only this host can ask, they may.
-	bool shows_clients() const
-	{
-		const auto endpoint = parse_endpoint(listen);
-
-		return clients.value_or(endpoint && endpoint->address.is_loopback());
-	}
+	bool given = false; // else it is no error that it cannot be had
+	// May sessions and connections, which name clients, be seen there? Nothing: by who asks on this host itself.
+	std::optional<bool> clients;
 
 	bool operator==(const MetricsSettings &) const = default;
 };

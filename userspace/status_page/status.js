@@ -105,8 +105,8 @@ class Table {
       const key = name(item);
       let row = this.rows.get(key);
       if (!row) {
-        row = element('tr', {}, ...this.columns.map(column => {
-          const cell = element('td', {class: column.class ?? '', 'data-label': column.label});
+        row = element('tr', {role: 'row'}, ...this.columns.map(column => {
+          const cell = element('td', {class: column.class ?? '', role: 'cell', 'data-label': column.label});
           if (column.make) cell.append(...column.make(item));
           return cell;
         }));
@@ -318,13 +318,18 @@ function fact(name, value) {
   return element('tr', {}, element('th', {scope: 'row'}, name), element('td', {'data-label': name}, value));
 }
 
+// Of several questions the last one's answer is shown.
+const asked = {member: 0, client: 0};
+
 async function show_member(name) {
   const body = find('detail-body');
   find('detail-title').textContent = name;
   body.replaceChildren(element('p', {class: 'quiet'}, 'Asking…'));
   if (!find('detail').open) find('detail').showModal();
   try {
+    const number = ++asked.member;
     const one = await ask(`v1/members/${name.split('/').map(encodeURIComponent).join('/')}`);
+    if (number !== asked.member) return;
     const facts = element('tbody', {}, fact('State', one.state), fact('Weight', one.weight),
                           fact('Connections now', count(one.places) + (one.connection_limit ? ` of ${count(one.connection_limit)}` : '')),
                           fact('Connections ever', count(one.connections)), fact('Sessions made', count(one.sessions_recorded)),
@@ -358,10 +363,13 @@ async function find_client(key) {
   const place = find('client-answer');
   place.replaceChildren(element('p', {class: 'quiet'}, 'Looking through the tables…'));
   try {
-    const is_address = /^[0-9a-f:.]+$/i.test(key) && /[:.]/.test(key);
+    const is_address = /^\d+\.\d+\.\d+\.\d+$/.test(key) || (/^[0-9a-f:.]+$/i.test(key) && key.split(':').length > 2);
+    const number = ++asked.client;
     const sessions = await ask('v1/sessions', {key, limit: most_found});
-    const connections = is_address ? await ask('v1/connections', {key, limit: most_found}) : {connections: [], matched: 0};
-    const found = [];
+    const none = {connections: [], matched: 0};
+    const connections = is_address ? await ask('v1/connections', {key, limit: most_found}).catch(() => none) : none;
+    if (number !== asked.client) return; // another question was asked meanwhile
+    const found = [element('p', {class: 'quiet'}, key)];
     if (sessions.matched) {
       found.push(...list(sessions.matched, 'session', 'sessions', sessions.sessions, [
         ['Virtual server', one => one.virtual_server], ['Rule', one => one.rule], ['Member', one => one.member],
@@ -372,7 +380,7 @@ async function find_client(key) {
         ['Virtual server', one => one.virtual_server], ['Client', one => one.client], ['Member', one => one.member ?? 'not yet'],
         ['State', one => one.state], ['Idle', one => duration(one.idle)]]));
     }
-    if (!found.length) found.push(element('p', {}, `No session and no connection of ${key} is there now.`));
+    if (found.length === 1) found.push(element('p', {}, `No session and no connection of ${key} is there now.`));
     place.replaceChildren(...found);
   } catch (error) {
     place.replaceChildren(element('p', {class: 'problem'}, error.message));
@@ -404,12 +412,18 @@ async function refresh() {
     if (find('banner').textContent !== text) find('banner').textContent = text;
   } while (again);
   running = false;
-  find('alive').textContent = paused ? 'paused' : 'live';
+  say_alive();
+}
+
+// Only a change is said aloud.
+function say_alive() {
+  const text = paused ? 'paused' : find('banner').hidden || Date.now() - answered < 2 * interval ? 'live' : 'no answer';
+  if (find('alive').textContent !== text) find('alive').textContent = text;
 }
 
 function pause() {
   paused = !paused;
-  find('alive').textContent = paused ? 'paused' : 'live';
+  say_alive();
   if (!paused) refresh();
 }
 
@@ -424,7 +438,7 @@ find('client').addEventListener('submit', event => {
   find_client(find('client-key').value.trim());
 });
 document.addEventListener('keydown', event => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches('input') || find('detail').open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches('input') || find('detail').open || !find('keys').checked) return;
   const keys = {'/': () => find('client-key').focus(), m: () => find('members-search').focus(), p: pause};
   if (keys[event.key]) {
     event.preventDefault();

@@ -33,8 +33,8 @@ std::optional<uint64_t> count_repeated(const std::string &text)
 	const std::lock_guard lock(mutex);
 	const auto now = Clock::now();
 
-	if (lines.size() > most_remembered)
-		std::erase_if(lines, [&](const auto &line) { return now - line.second.written >= quiet_time; });
+	if (lines.size() >= most_remembered)
+		lines.clear();
 	const auto [line, fresh] = lines.try_emplace(text, Repeated{now, 0});
 	if (fresh)
 		return 0;
@@ -52,15 +52,17 @@ void log_line(LogLevel level, const std::string &text)
 {
 	static const bool to_journal = std::getenv("JOURNAL_STREAM") != nullptr;
 	const char *word = level == LogLevel::error ? "error" : level == LogLevel::warning ? "warning" : "info";
-	const auto repeated = count_repeated(text);
 
-	if (!repeated)
-		return;
-	const std::string more = *repeated ? fmt::format(" (and {} times before)", *repeated) : "";
 	if (to_journal)
-		fmt::print(stderr, "<{}>{}{}\n", static_cast<int>(level), text, more);
+		fmt::print(stderr, "<{}>{}\n", static_cast<int>(level), text);
 	else
-		fmt::print(stderr, "holdfastd: {}: {}{}\n", word, text, more);
+		fmt::print(stderr, "holdfastd: {}: {}\n", word, text);
+}
+
+void log_at_will(LogLevel level, const std::string &text)
+{
+	if (const auto repeated = count_repeated(text))
+		log_line(level, *repeated ? fmt::format("{} (and {} times before)", text, *repeated) : text);
 }
 
 } // namespace holdfast
