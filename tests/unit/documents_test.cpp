@@ -109,8 +109,7 @@ TEST(Documents, TheReferenceNamesEveryOption)
 	for (const std::string &name : named)
 		EXPECT_TRUE(used.contains(name)) << name << " is in a table, and not in the example";
 	for (const std::string &name : used)
-		EXPECT_NE(tables.find(name), std::string::npos)
-			<< name << " is in the example, and not explained";
+		EXPECT_NE(tables.find(name), std::string::npos) << name << " is in the example, and not explained";
 }
 
 } // namespace

@@ -199,8 +199,7 @@ std::string remedy(const Observed &observed, const hf_session_key &key)
 		return (ipv4 ? observed.rule->ipv4_mask_bits < 32 : observed.rule->ipv6_mask_bits < 128)
 			       ? "a network of many clients: longer masks, or a rule of type insert-cookie (HTTP) or "
 				 "ssl-session-id (TLS), tell them apart"
-			       : "many clients behind one address (a carrier's NAT, a proxy), most likely: a rule of "
-				 "type "
+			       : "many clients behind one address (a carrier's NAT, a proxy), most likely: "
 				 "insert-cookie (HTTP) or ssl-session-id (TLS) tells them apart";
 	case HF_RULE_RADIUS_ATTRIBUTE:
 		return "many users have the same value: choose attributes that differ, as User-Name, or several with "
