@@ -201,6 +201,32 @@ TEST_F(Operate, AdviceComesFromWhatClientsDo)
 	EXPECT_NE(text.output.find("too few to say anything"), std::string::npos) << text.output;
 }
 
+// What clients say of themselves is nobody's who reads logs.
+TEST_F(Operate, LogsNameNoClient)
+{
+	const std::string secret = "top-secret-value";
+	std::string yaml = shop("  - {name: rule, type: persistent-cookie, keyword: sid, timeout: 100}\n");
+
+	lab_.start_daemon(yaml);
+	const std::string socket = lab_.directory() + "/holdfast.sock";
+	for (int client = 1; client <= 3; client++)
+		lab_.run("client",
+			 fmt::format("curl -s -o /dev/null --max-time 5 --interface {} -H 'Cookie: sid={}' http://{}/",
+				     Lab::client_address(true, client), secret, Lab::vip(true)));
+	lab_.holdfast("show sessions --key " + secret);
+	lab_.holdfast("session delete --key " + secret);
+	lab_.holdfast("explain --virtual-server shop4 --client 192.0.2.101 --cookie sid=" + secret);
+	curl("--unix-socket " + socket + " -H 'Cookie: sid=" + secret + "' 'http://x/v1/" + secret + "?key=" + secret +
+	     "'");
+	lab_.run("balancer",
+		 "printf 'GET /" + secret + " NONSENSE\\r\\n\\r\\n' | timeout 2 socat - UNIX-CONNECT:" + socket);
+	ASSERT_EQ(lab_.holdfast("member disable web4/rs1").status, 0);
+	const std::string log = lab_.daemon_log();
+	EXPECT_NE(log.find("ready"), std::string::npos) << log;
+	EXPECT_EQ(log.find(secret), std::string::npos) << log;
+	EXPECT_EQ(log.find(Lab::client_address(true, 1)), std::string::npos) << log;
+}
+
 TEST_F(Operate, SessionsOutliveTheMaps)
 {
 	const std::string yaml = shop(by_address, "", "state: {snapshot: true, snapshot_interval: 10}\n");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "model/address.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/log_format.h"
 
 namespace holdfast
 {
@@ -95,6 +97,18 @@ TEST(Log, CountsWhatIsRepeated)
 	log_at_will(LogLevel::warning, "another one");
 	EXPECT_EQ(testing::internal::GetCapturedStderr(),
 		  "holdfastd: warning: the same line again\nholdfastd: warning: another one\n");
+}
+
+TEST(Log, IsJsonWhereThatIsWanted)
+{
+	testing::internal::CaptureStderr();
+	set_log_format(LogFormat::json);
+	log_warning("a \"quoted\" \\ line\nand another");
+	set_log_format(LogFormat::text);
+	const auto line = nlohmann::json::parse(testing::internal::GetCapturedStderr());
+	EXPECT_EQ(line["level"], "warning");
+	EXPECT_EQ(line["message"], "a \"quoted\" \\ line\nand another");
+	EXPECT_EQ(line["time"].get<std::string>().size(), std::string("2026-01-31T12:00:00Z").size());
 }
 
 TEST(Query, IsDecoded)

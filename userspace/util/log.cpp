@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "util/log.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <utility>
+
+#include "util/log_format.h"
 
 namespace holdfast
 {
@@ -19,6 +23,34 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto quiet_time = std::chrono::seconds(10);
 constexpr size_t most_remembered = 1000;
+
+std::atomic<LogFormat> format = LogFormat::text;
+
+std::string utc_now()
+{
+	const std::time_t now = std::time(nullptr);
+	std::tm utc{};
+	char text[32];
+
+	::gmtime_r(&now, &utc);
+	return {text, std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc)};
+}
+
+// RFC 8259, 7.
+std::string json_escaped(const std::string &text)
+{
+	std::string escaped;
+
+	for (const char c : text) {
+		if (c == '"' || c == '\\')
+			escaped += std::string("\\") + c;
+		else if (static_cast<unsigned char>(c) < 0x20)
+			escaped += fmt::format("\\u{:04x}", c);
+		else
+			escaped += c;
+	}
+	return escaped;
+}
 
 struct Repeated {
 	Clock::time_point written;
@@ -48,12 +80,20 @@ std::optional<uint64_t> count_repeated(const std::string &text)
 
 } // namespace
 
+void set_log_format(LogFormat wanted)
+{
+	format = wanted;
+}
+
 void log_line(LogLevel level, const std::string &text)
 {
 	static const bool to_journal = std::getenv("JOURNAL_STREAM") != nullptr;
 	const char *word = level == LogLevel::error ? "error" : level == LogLevel::warning ? "warning" : "info";
 
-	if (to_journal)
+	if (format == LogFormat::json)
+		fmt::print(stderr, "{{\"time\": \"{}\", \"level\": \"{}\", \"message\": \"{}\"}}\n", utc_now(), word,
+			   json_escaped(text));
+	else if (to_journal)
 		fmt::print(stderr, "<{}>{}\n", static_cast<int>(level), text);
 	else
 		fmt::print(stderr, "holdfastd: {}: {}\n", word, text);
