@@ -215,6 +215,10 @@ TEST_F(See, ClientsAreNotNamedToEverybody)
 	EXPECT_EQ(json::parse(sessions)["matched"], 1);
 	EXPECT_NE(curl("-H 'Sec-Fetch-Site: cross-site' http://10.0.2.1:9420/v1/status").find("other sites"),
 		  std::string::npos);
+	EXPECT_NE(curl("-i -H 'Sec-Fetch-Site: cross-site' -H 'Sec-Fetch-Mode: navigate' http://10.0.2.1:9420/")
+			  .find("200 OK"),
+		  std::string::npos)
+		<< "a link to the page";
 	EXPECT_NE(curl("-i -H 'Host: lb1.example:9420' http://10.0.2.1:9420/metrics").find("200 OK"),
 		  std::string::npos);
 	// On every address of this host: it is seen who asks from elsewhere.

@@ -73,9 +73,9 @@ ApiRequest to_api(const http::request<http::string_body> &request, bool local)
 	api.body = request.body();
 	api.host = request[http::field::host];
 	api.local = local;
-	// Browsers say where a page that asks is from (W3C, Fetch Metadata).
+	// Browsers say where a page that asks is from (W3C, Fetch Metadata). A link that is followed is no page that asks.
 	const std::string site = request["Sec-Fetch-Site"];
-	api.foreign = site == "cross-site" || site == "same-site";
+	api.foreign = (site == "cross-site" || site == "same-site") && request["Sec-Fetch-Mode"] != "navigate";
 	return api;
 }
 

@@ -74,8 +74,11 @@ Conversion Draft::finish()
 {
 	Conversion result;
 
-	std::stable_sort(notes_.begin(), notes_.end(), [](const auto &a, const auto &b) { return a.line < b.line; });
-	result.notes = notes_;
+	std::multimap<int, ConversionNote> by_line;
+	for (const ConversionNote &note : notes_)
+		by_line.emplace(note.line, note);
+	for (const auto &[line, note] : by_line)
+		result.notes.push_back(note);
 	if (!any_server_)
 		return result;
 	result.yaml = document_.text();

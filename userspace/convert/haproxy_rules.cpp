@@ -105,7 +105,7 @@ bool Rules::rule_of_key(const Line &line, const std::string &expression, const L
 	const auto [sample, converter] = split_converter(expression);
 	const auto [fetch, argument] = call_of(sample);
 	const std::string timeout = table ? table->after("expire") : "";
-	const auto set_timeout = [&](YAML::Node rule) {
+	const auto set_timeout = [&](const YAML::Node &rule) {
 		if (!timeout.empty())
 			set_seconds(rule, "timeout", draft_, *table, timeout, 86400);
 	};
