@@ -7,6 +7,7 @@
 #include <set>
 
 #include "convert/conversion.h"
+#include "convert/haproxy_checks.h"
 #include "convert/haproxy_file.h"
 #include "convert/haproxy_rules.h"
 
@@ -30,7 +31,6 @@ struct Backend {
 	std::string pool;
 	ChosenRule chosen;
 	std::string proxy_protocol;
-	std::vector<std::pair<Line, std::string>> proxy_protocols; // of each server
 	std::vector<Address> sources;
 	std::optional<int64_t> idle;
 	bool forwards_for = false;
@@ -55,8 +55,6 @@ private:
 	void add_members(const Proxy &proxy, Backend &made, YAML::Node pool);
 	YAML::Node member(const Line &line, const Words &parameters, Backend &made, std::set<std::string> &taken);
 	void member_parameter(const Line &line, const Words &parameters, size_t &at, YAML::Node member, Backend &made);
-	void add_check(const Proxy &proxy, YAML::Node pool, const std::vector<std::pair<Line, Words>> &servers);
-	void set_http_check(const Proxy &proxy, YAML::Node check);
 
 	const std::vector<Section> &sections_;
 	Draft draft_;
@@ -163,40 +161,16 @@ void Haproxy::member_parameter(const Line &line, const Words &parameters, size_t
 	// Of checks, which are the pool's: see add_check().
 	static const std::set<std::string> of_checks = {"inter", "fastinter", "downinter", "rise",      "fall",
 							"port",  "ca-file",   "sni",       "check-sni", "verify"};
-	static const std::set<std::string> with_value = {"addr",
-							 "agent-addr",
-							 "agent-check-inter",
-							 "agent-port",
-							 "ca-file",
-							 "ciphers",
-							 "crl-file",
-							 "crt",
-							 "error-limit",
-							 "id",
-							 "init-addr",
-							 "maxqueue",
-							 "minconn",
-							 "observe",
-							 "on-error",
-							 "on-marked-up",
-							 "proto",
-							 "alpn",
-							 "check-proto",
-							 "check-sni",
-							 "redir",
-							 "resolvers",
-							 "resolve-prefer",
-							 "sni",
-							 "ssl-max-ver",
-							 "ssl-min-ver",
-							 "track",
-							 "verify",
-							 "verifyhost",
-							 "pool-max-conn",
-							 "pool-purge-delay",
-							 "check-alpn",
-							 "namespace",
-							 "usesrc",
+	static const std::set<std::string> with_value = {"addr",        "agent-addr",    "agent-check-inter",
+							 "agent-port",  "ciphers",       "crl-file",
+							 "crt",         "error-limit",   "id",
+							 "init-addr",   "maxqueue",      "minconn",
+							 "observe",     "on-error",      "on-marked-up",
+							 "proto",       "alpn",          "check-proto",
+							 "redir",       "resolvers",     "resolve-prefer",
+							 "ssl-max-ver", "ssl-min-ver",   "track",
+							 "verifyhost",  "pool-max-conn", "pool-purge-delay",
+							 "check-alpn",  "namespace",     "usesrc",
 							 "interface"};
 	const std::string &key = parameters[at];
 	const auto value = [&] { return at + 1 < parameters.size() ? parameters[++at] : std::string(); };
@@ -225,7 +199,7 @@ void Haproxy::member_parameter(const Line &line, const Words &parameters, size_t
 	} else if (key == "slowstart") {
 		set_seconds(member, "warm_up", draft_, line, value(), 86400);
 	} else if (key == "send-proxy" || key == "send-proxy-v2") {
-		made.proxy_protocols.back().second = key == "send-proxy" ? "v1" : "v2";
+		made.proxy_protocol = key == "send-proxy" ? "v1" : "v2";
 	} else if (key == "source") {
 		const std::string text = value();
 
@@ -288,165 +262,17 @@ YAML::Node Haproxy::member(const Line &line, const Words &parameters, Backend &m
 	else if (!port.empty())
 		draft_.note(line.number, line.text(),
 			    fmt::format("port {}: a port is a number, or the client's is kept", port));
-	made.proxy_protocols.emplace_back(line, "");
+	made.proxy_protocol.clear();
 	for (size_t at = 0; at < parameters.size(); at++)
 		member_parameter(line, parameters, at, member, made);
 	return member;
-}
-
-void Haproxy::set_http_check(const Proxy &proxy, YAML::Node check)
-{
-	const Line *line = proxy.find({"option", "httpchk"});
-	std::string method = "OPTIONS", path = "/";
-
-	check["type"] = "http";
-	if (line->words.size() == 3) {
-		path = line->word(2);
-	} else if (line->words.size() > 3) {
-		method = line->word(2);
-		path = line->word(3);
-	}
-	// Headers, as they used to be smuggled in behind the version.
-	for (size_t at = 4; at < line->words.size(); at++) {
-		const std::string &word = line->words[at];
-		const size_t host = word.find("\r\nHost:");
-		const size_t begin = host == std::string::npos ? host : word.find_first_not_of(' ', host + 7);
-		const size_t end = std::min(word.find_first_of("\r\n", begin), word.size());
-
-		if (begin != std::string::npos && begin < end)
-			check["host"] = word.substr(begin, end - begin);
-		if ((host == std::string::npos && at > 4) ||
-		    (host != std::string::npos && (begin >= end || end < word.size())))
-			draft_.note(line->number, line->text(), "checks send no other header than Host");
-	}
-	for (const Line &one : proxy.lines) {
-		if (one.words[0] != "http-check")
-			continue;
-		if (one.word(1) == "send") {
-			method = one.has("meth") ? one.after("meth") : method;
-			path = one.has("uri") ? one.after("uri") : path;
-			for (size_t i = 2; i + 2 < one.words.size(); i++) {
-				if (one.words[i] != "hdr")
-					continue;
-				if (one.words[i + 1] == "Host" || one.words[i + 1] == "host")
-					check["host"] = one.words[i + 2];
-				else
-					draft_.note(one.number, one.text(), "checks send no other header than Host");
-			}
-			if (one.has("body"))
-				draft_.note(one.number, one.text(), "checks send no body");
-		} else if (one.word(1) == "expect" && one.word(2) == "status") {
-			check["expect_status"] = one.word(3);
-		} else {
-			draft_.note(one.number, one.text(), "checks look at the status only");
-		}
-	}
-	if (method != "HEAD" && method != "GET" && method != "OPTIONS") {
-		draft_.note(line->number, line->text(),
-			    fmt::format("method {}: checks have HEAD, GET, OPTIONS", method));
-		method = "GET";
-	}
-	check["method"] = method;
-	check["path"] = path;
-}
-
-// The last of several kinds of check counts.
-bool checks_http(const Proxy &proxy)
-{
-	for (auto line = proxy.lines.rbegin(); line != proxy.lines.rend(); ++line) {
-		const std::string kind = line->words[0] == "option" ? line->word(1) : "";
-
-		if (kind == "httpchk" || kind.ends_with("-check") || kind.ends_with("-chk") || kind == "smtpchk")
-			return kind == "httpchk";
-	}
-	return false;
-}
-
-void Haproxy::add_check(const Proxy &proxy, YAML::Node pool, const std::vector<std::pair<Line, Words>> &servers)
-{
-	const auto checked = [](const Words &words) {
-		const auto last = std::find_if(words.rbegin(), words.rend(), [](const std::string &word) {
-			return word == "check" || word == "no-check";
-		});
-
-		return last != words.rend() && *last == "check";
-	};
-	const auto has = [](const Words &words, const char *word) {
-		return std::find(words.begin(), words.end(), word) != words.end();
-	};
-	const auto value = [](const Words &words, const char *word) {
-		const auto found =
-			std::find(words.rbegin(), words.rend(), word); // the server's counts, not the default
-
-		return found == words.rend() || found == words.rbegin() ? std::string() : *(found - 1);
-	};
-	const auto first = std::find_if(servers.begin(), servers.end(),
-					[&](const auto &server) { return checked(server.second); });
-
-	const bool asks_http = checks_http(proxy);
-
-	if (!asks_http) {
-		for (const Line &line : proxy.lines) {
-			if (line.words[0] == "http-check")
-				draft_.note(line.number, line.text(), "the check is none of HTTP");
-		}
-	}
-	if (first == servers.end()) {
-		if (const Line *line = proxy.find({"option", "httpchk"}))
-			draft_.note(line->number, line->text(), "no server has `check`: none is checked");
-		return;
-	}
-	const std::string name = draft_.name("health_checks", pool["name"].Scalar());
-	YAML::Node check = draft_.add("health_checks", name);
-	if (asks_http)
-		set_http_check(proxy, check);
-	else
-		check["type"] = "tcp";
-	if (has(first->second, "check-ssl") || (has(first->second, "ssl") && check["type"].Scalar() == "http")) {
-		check["type"] = "https";
-		check["verify"] = value(first->second, "verify") != "none";
-		if (const std::string file = value(first->second, "ca-file"); !file.empty())
-			check["ca_file"] = file;
-		for (const char *word : {"sni", "check-sni"}) {
-			const std::string asked = value(first->second, word);
-
-			if (!asked.empty())
-				check["sni"] = asked.starts_with("str(") ? call_of(asked).second : asked;
-		}
-	}
-	const std::string interval = value(first->second, "inter");
-	check["interval"] = interval.empty() ? 2 : whole_seconds(draft_, first->first, interval, 3600).value_or(2);
-	check["timeout"] = std::min<int64_t>(60, check["interval"].as<int64_t>());
-	if (const Line *timeout = proxy.find({"timeout", "check"}))
-		set_seconds(check, "timeout", draft_, *timeout, timeout->word(2), 60);
-	const std::string rise = value(first->second, "rise"), fall = value(first->second, "fall");
-	check["healthy_threshold"] = rise.empty() ? "2" : rise;
-	check["unhealthy_threshold"] = fall.empty() ? "3" : fall;
-	if (const std::string port = value(first->second, "port"); !port.empty())
-		check["port"] = port;
-	pool["health_checks"].push_back(name);
-	pool["health_checks"].SetStyle(YAML::EmitterStyle::Flow);
-	for (const auto &[line, words] : servers) {
-		for (const char *word : {"fastinter", "downinter"}) {
-			if (has(words, word))
-				draft_.note(line.number, line.text(),
-					    fmt::format("{}: checks have one interval", word));
-		}
-		for (const char *word : {"inter", "rise", "fall", "port"}) {
-			if (value(words, word) != value(first->second, word))
-				draft_.note(line.number, line.text(),
-					    fmt::format("{}: members of a pool are checked alike: as {}", word,
-							first->first.word(1)));
-		}
-		if (!checked(words))
-			draft_.note(line.number, line.text(), "is checked now, as the pool's other members are");
-	}
 }
 
 void Haproxy::add_members(const Proxy &proxy, Backend &made, YAML::Node pool)
 {
 	std::set<std::string> taken;
 	std::vector<std::pair<Line, Words>> servers;
+	std::vector<std::pair<Line, std::string>> protocols; // of each server
 	Words defaults;
 
 	for (const Line &line : proxy.lines) {
@@ -470,23 +296,20 @@ void Haproxy::add_members(const Proxy &proxy, Backend &made, YAML::Node pool)
 				continue;
 			pool["members"].push_back(one);
 			servers.emplace_back(line, parameters);
+			protocols.emplace_back(line, made.proxy_protocol);
 		}
 	}
 	std::sort(made.sources.begin(), made.sources.end());
 	made.sources.erase(std::unique(made.sources.begin(), made.sources.end()), made.sources.end());
-	for (const auto &[line, protocol] : made.proxy_protocols) {
-		if (protocol != made.proxy_protocols[0].second)
+	for (const auto &[line, protocol] : protocols) {
+		if (protocol != protocols[0].second) {
+			made.proxy_protocol.clear();
 			draft_.note(
 				line.number, line.text(),
 				"the PROXY protocol is spoken to all members of a virtual server, or to none: to none");
-		else
-			made.proxy_protocol = protocol;
+		}
 	}
-	for (const auto &[line, protocol] : made.proxy_protocols) {
-		if (protocol != made.proxy_protocols[0].second)
-			made.proxy_protocol.clear();
-	}
-	add_check(proxy, pool, servers);
+	add_health_check(proxy, pool, servers, draft_);
 }
 
 // Nothing: there is none of that name, or it has no server.
