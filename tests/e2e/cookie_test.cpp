@@ -80,7 +80,7 @@ TEST_P(Cookies, NothingElseDiffers)
 {
 	// Of the six variants, two at length.
 	const bool generic = GetParam().hook == "xdp-generic";
-	const int requests = !generic && ipv4() == (GetParam().hook == "xdp") ? 400 : 120;
+	const int requests = !generic && ipv4() == (GetParam().hook == "xdp") ? 400 : 60;
 	Lab lab(2);
 
 	lab.start_talk();
@@ -150,7 +150,7 @@ TEST_P(Cookies, ServersAreToldTheirClient)
 							 client + "\").exploded, end=\"\")'")
 				       .output;
 		const auto said =
-			browse(lab, rule, "--connections 2 --requests 150 --forwarded " + full + " --source " + client);
+			browse(lab, rule, "--connections 2 --requests 60 --forwarded " + full + " --source " + client);
 		EXPECT_EQ(said["differ"], 0) << said;
 		EXPECT_EQ(said["wrong"], 0) << said;
 		EXPECT_EQ(said["failed"], 0) << said;

@@ -82,7 +82,7 @@ public:
 	void expect_no_damage() const;
 
 	// What comes in by an interface is lost, doubled and reordered: each, so many of a thousand packets.
-	void make_wire_bad(const std::string &where, const std::string &interface, int per_mille) const;
+	void make_wire_bad(const std::string &where, const std::string &interface, int per_mille);
 	// The client gets an arm in the servers' network, by which it reaches arm_vip(): all of the
 	// balancer's packets come and go by one interface.
 	void make_one_armed() const;
@@ -118,6 +118,7 @@ private:
 
 	std::string prefix_, directory_, pins_;
 	pid_t daemon_ = 0;
+	bool bad_wires_ = false;
 	bool direct_ = false, hides_clients_ = false;
 	std::vector<pid_t> children_;
 	std::vector<std::string> namespaces_; // beside the lab's own

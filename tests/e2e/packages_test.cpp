@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 // The Debian package in a clean root: installed, run as its unit says, upgraded under
 // traffic, removed.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
 #include <thread>
@@ -33,8 +35,8 @@ class Packages : public testing::Test
 protected:
 	~Packages() override
 	{
-		for (const char *mount : {"sys/fs/bpf", "sys", "proc", "dev"})
-			shell(fmt::format("mountpoint -q {0}/{1} && umount -l {0}/{1}", root_, mount));
+		if (system_)
+			lab_.stop(system_, SIGTERM);
 	}
 
 	void make_package()
@@ -59,102 +61,65 @@ protected:
 		return file;
 	}
 
+	// A Debian with systemd as its first process, in the balancer's network.
 	void make_root()
 	{
-		const Ran made =
-			shell(fmt::format("debootstrap --variant=minbase bookworm {} $(apt-get indextargets --format "
-					  "'$(SITE)' 'CODENAME: bookworm' | head -1) 2>&1",
-					  root_));
+		const Ran made = shell(fmt::format(
+			"debootstrap --variant=minbase --include=systemd,systemd-sysv,curl bookworm {} $(apt-get "
+			"indextargets --format '$(SITE)' 'CODENAME: bookworm' | head -1) 2>&1",
+			root_));
 		ASSERT_EQ(made.status, 0) << made.output;
 		// Where this host has its packages from.
 		shell(fmt::format("rm -f {0}/etc/apt/sources.list; for part in sources.list sources.list.d apt.conf.d "
 				  "trusted.gpg.d; do [ -e /etc/apt/$part ] && cp -r /etc/apt/$part {0}/etc/apt/; done; "
 				  "cp /usr/share/keyrings/*.gpg {0}/usr/share/keyrings/; cp /etc/resolv.conf {0}/etc/",
 				  root_));
-		ASSERT_EQ(
-			shell(fmt::format("mount -t proc proc {0}/proc && mount --rbind /dev {0}/dev && mount "
-					  "--make-rslave "
-					  "{0}/dev && mount -t sysfs sysfs {0}/sys && mount -t bpf bpf {0}/sys/fs/bpf",
-					  root_))
-				.status,
-			0);
+		system_ = lab_.start("balancer", fmt::format("{}/tests/e2e/boot_root {}", source_directory(), root_),
+				     lab_.directory() + "/boot.log");
+		for (int i = 0; i < 200 * slowness() && !first_; i++) {
+			std::this_thread::sleep_for(100ms);
+			first_ = std::atoi(
+				shell(fmt::format("pgrep -x systemd -P $(pgrep -P {})", system_)).output.c_str());
+		}
+		ASSERT_NE(first_, 0) << file_text(lab_.directory() + "/boot.log");
+		Ran state;
+		for (int i = 0; i < 200 * slowness() && state.output != "running\n"; i++) {
+			std::this_thread::sleep_for(100ms);
+			state = in_root("systemctl is-system-running");
+		}
+		ASSERT_EQ(state.output, "running\n") << in_root("systemctl --failed --no-pager").output;
 	}
 
-	// In the root; in the balancer's network, or this host's.
+	// In the root, as its processes see it; in the balancer's network, or this host's.
 	Ran in_root(const std::string &command, bool balancer = true) const
 	{
-		const std::string line = fmt::format("env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "
-						     "DEBIAN_FRONTEND=noninteractive LC_ALL=C chroot {} {} 2>&1",
-						     root_, command);
+		const std::string line = fmt::format(
+			"nsenter -t {} --mount --pid --cgroup --ipc --uts --root --wd env -i "
+			"PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C {} 2>&1",
+			first_, command);
 
 		return balancer ? lab_.run("balancer", line) : shell(line);
 	}
 
-	std::string setting(const std::string &name) const
+	std::string journal() const { return in_root("journalctl --no-pager -u holdfast").output; }
+
+	pid_t service() const
 	{
-		const std::string unit = file_text(root_ + "/lib/systemd/system/holdfast.service");
-		std::smatch match;
-
-		return std::regex_search(unit, match, std::regex("\n" + name + "=([^\n]*)")) ? match[1].str() : "";
-	}
-
-	// As the unit says: its command, its capabilities, its directories; until it says that it is ready.
-	pid_t start_service()
-	{
-		std::string capabilities = setting("CapabilityBoundingSet");
-
-		for (size_t at = capabilities.find("CAP_"); at != std::string::npos; at = capabilities.find("CAP_"))
-			capabilities.replace(at, 4, "+");
-		std::replace(capabilities.begin(), capabilities.end(), ' ', ',');
-		std::transform(capabilities.begin(), capabilities.end(), capabilities.begin(),
-			       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-		shell(fmt::format(
-			"mkdir -p {0}/run/holdfast {0}/var/lib/holdfast && chmod 700 {0}/var/lib/holdfast && rm -f "
-			"{0}/run/notify {0}/run/notified",
-			root_));
-		listener_ = lab_.start("balancer",
-				       fmt::format("socat -u UNIX-RECV:{0}/run/notify OPEN:{0}/run/notified,creat,"
-						   "append",
-						   root_));
-		for (int i = 0; i < 100 && shell("test -S " + root_ + "/run/notify").status; i++)
-			std::this_thread::sleep_for(20ms);
-		const pid_t pid = lab_.start("balancer",
-					     fmt::format("env -i PATH=/usr/sbin:/usr/bin NOTIFY_SOCKET=/run/notify "
-							 "chroot {} setpriv --bounding-set "
-							 "-all,{} --no-new-privs {}",
-							 root_, capabilities, setting("ExecStart")),
-					     root_ + "/run/holdfastd.log");
-		for (int i = 0; i < 500 * slowness() && !notified("READY=1"); i++)
-			std::this_thread::sleep_for(20ms);
-		EXPECT_TRUE(notified("READY=1")) << file_text(root_ + "/run/holdfastd.log");
-		return pid;
-	}
-
-	void stop_service(pid_t pid)
-	{
-		lab_.stop(pid, SIGTERM);
-		EXPECT_TRUE(notified("STOPPING=1")) << file_text(root_ + "/run/holdfastd.log");
-		lab_.stop(listener_, SIGTERM);
-	}
-
-	bool notified(const std::string &text) const
-	{
-		return file_text(root_ + "/run/notified").find(text) != std::string::npos;
+		return std::atoi(in_root("systemctl show --value --property MainPID holdfast").output.c_str());
 	}
 
 	std::string traces() const
 	{
-		return shell(fmt::format(
-				     "cd {} && find etc usr lib var/lib/holdfast run/holdfast var/lib/systemd -iname "
-				     "'*holdfast*' ! -name holdfastd.log 2>/dev/null; ls sys/fs/bpf | grep -v "
-				     "'[.]debug$'; grep holdfast etc/group etc/passwd",
-				     root_))
-			.output;
+		return shell(fmt::format("cd {} && find etc usr lib var/lib/holdfast var/lib/systemd -iname "
+					 "'*holdfast*' 2>/dev/null; grep holdfast etc/group etc/passwd",
+					 root_))
+			       .output +
+		       in_root("sh -c 'ls -d /run/*holdfast* 2>/dev/null; ls /sys/fs/bpf | grep -v [.]debug$'").output;
 	}
 
 	Lab lab_;
 	std::string root_ = lab_.directory() + "/root", packages_ = lab_.directory() + "/packages", package_;
-	pid_t listener_ = 0;
+	pid_t system_ = 0, first_ = 0;
 };
 
 TEST_F(Packages, ComeRunAndGo)
@@ -171,6 +136,7 @@ TEST_F(Packages, ComeRunAndGo)
 	ASSERT_EQ(updated.status, 0) << updated.output;
 	const Ran installed = in_root("apt-get -qq install -y --no-install-recommends /holdfast.deb", false);
 	ASSERT_EQ(installed.status, 0) << installed.output;
+	EXPECT_EQ(in_root("systemctl is-active holdfast").output, "active\n") << journal();
 
 	// What is there, and works.
 	for (const char *path :
@@ -194,17 +160,67 @@ TEST_F(Packages, ComeRunAndGo)
 	EXPECT_EQ(secure.status, 0) << secure.output;
 	fmt::print("{}", secure.output.substr(secure.output.rfind("Overall")));
 
-	// It runs as its unit says, and serves.
-	std::ofstream(root_ + "/etc/holdfast/holdfast.yaml")
-		<< Lab::base_config("auto")
-		<< "persistence:\n  - {name: by-address, type: source-address}\nvirtual_servers:\n"
-		<< "  - {name: shop, address: \"" << Lab::vip(true)
-		<< "\", port: 80, protocol: tcp, forwarding: dnat, pool: web4, persistence: by-address}\n";
-	pid_t service = start_service();
+	// Its owner edits one file, and it serves.
+	const std::string config = root_ + "/etc/holdfast/holdfast.yaml";
+	std::ofstream(config) << Lab::base_config("auto")
+			      << "persistence:\n  - {name: by-address, type: source-address}\nvirtual_servers:\n"
+			      << "  - {name: shop, address: \"" << Lab::vip(true)
+			      << "\", port: 80, protocol: tcp, forwarding: dnat, pool: web4, persistence: "
+				 "by-address}\n";
+	EXPECT_EQ(in_root("systemctl reload holdfast").status, 0) << journal();
 	const std::string server = lab_.ask_tcp(true, 1);
-	EXPECT_NE(server, "");
+	EXPECT_NE(server, "") << journal();
 	EXPECT_EQ(in_root("stat -c '%a %U:%G' /run/holdfast/holdfast.sock").output, "660 root:holdfast\n");
 	EXPECT_EQ(in_root("holdfast status").status, 0);
+	// Everything that a daemon does at some time, behind the unit's filter of system calls, with its
+	// capabilities, in its file system: what it may not do would be in the journal.
+	EXPECT_EQ(in_root("grep -c '^Seccomp:\t2$' /proc/" + std::to_string(service()) + "/status").output, "1\n");
+	std::ofstream(config, std::ios::app)
+		<< "health_checks:\n  - {name: ping, type: icmp, interval: 1}\n"
+		   "  - {name: open, type: tcp, interval: 1}\n"
+		   "  - {name: page, type: http, interval: 1}\n"
+		   "  - {name: secret, type: https, port: 443, verify: false, interval: 1}\n"
+		   "  - {name: names, type: udp, interval: 1}\n"
+		   "metrics: {listen: \"127.0.0.1:9150\"}\nadvice: {remember: 60}\n"
+		   "state: {snapshot: /var/lib/holdfast/sessions, snapshot_interval: 10}\n";
+	shell(fmt::format("sed -i 's/^  - name: web4/&\\n    health_checks: [ping, open, page]/; s/^  - name: "
+			  "name4/&\\n    health_checks: [names, secret]/' {}",
+			  config));
+	EXPECT_EQ(in_root("systemctl reload holdfast").status, 0) << journal();
+	EXPECT_EQ(in_root("curl -s http://127.0.0.1:9150/metrics").output.substr(0, 6), "# HELP") << journal();
+	const auto checks = [&](const std::string &name) {
+		const auto status = nlohmann::json::parse(in_root("holdfast status --json").output);
+
+		for (const auto &member : status["members"]) {
+			if (member["name"] == name)
+				return member["health"]["checks"];
+		}
+		return nlohmann::json();
+	};
+	const auto all_known = [&](const std::string &name) {
+		const auto now = checks(name);
+
+		return std::all_of(now.begin(), now.end(), [](const auto &check) { return check["known"] == true; });
+	};
+	for (int i = 0; i < 100 * slowness() && !(all_known("web4/rs1") && all_known("name4/rs1")); i++)
+		std::this_thread::sleep_for(100ms);
+	for (const auto &check : checks("web4/rs1")) {
+		EXPECT_EQ(check["known"], true) << check;
+		EXPECT_EQ(check["up"], true) << check;
+		EXPECT_EQ(check["last_problem"], "") << check;
+		EXPECT_GT(check["latency_ms"], 0) << check;
+	}
+	ASSERT_EQ(checks("web4/rs1").size(), 3U);
+	EXPECT_EQ(checks("name4/rs1")[1]["last_problem"], "connecting: Connection refused") << "nobody has this port";
+	EXPECT_EQ(in_root("holdfast doctor").status, 0) << in_root("holdfast doctor").output;
+	EXPECT_EQ(journal().find("ermission denied"), std::string::npos) << journal();
+	EXPECT_EQ(journal().find("not permitted"), std::string::npos) << journal();
+	// A file that is wrong is refused, and the one who asked is told.
+	shell(fmt::format("cp {0} {0}.good; echo 'wrong: 1' >> {0}", config));
+	EXPECT_NE(in_root("systemctl reload holdfast").status, 0);
+	EXPECT_NE(journal().find("holdfast.yaml:"), std::string::npos) << journal();
+	EXPECT_EQ(lab_.ask_tcp(true, 1), server) << "nothing was changed";
+	shell(fmt::format("mv {0}.good {0}", config));
 
 	// Upgraded under traffic: no request fails, and nobody moves.
 	const std::string log = lab_.directory() + "/requests";
@@ -215,12 +231,12 @@ TEST_F(Packages, ComeRunAndGo)
 		log);
 	std::this_thread::sleep_for(500ms);
 	shell(fmt::format("cp {} {}/next.deb", next_package(), root_));
+	const pid_t before = service();
 	const Ran upgraded = in_root("apt-get -qq install -y --no-install-recommends /next.deb");
 	ASSERT_EQ(upgraded.status, 0) << upgraded.output;
 	EXPECT_NE(in_root("dpkg-query -W holdfast").output.find("9.9.9-1"), std::string::npos);
-	stop_service(service); // as the package's scripts have systemd do it
-	std::this_thread::sleep_for(500ms);
-	service = start_service();
+	EXPECT_EQ(in_root("systemctl is-active holdfast").output, "active\n") << journal();
+	EXPECT_NE(service(), before) << "the new one runs";
 	std::this_thread::sleep_for(500ms);
 	lab_.stop(client, SIGTERM);
 	std::istringstream answers(file_text(log));
@@ -228,13 +244,14 @@ TEST_F(Packages, ComeRunAndGo)
 	for (std::string line; std::getline(answers, line); asked++)
 		EXPECT_EQ(line, server);
 	EXPECT_GE(asked, 20);
-	EXPECT_NE(file_text(root_ + "/run/holdfastd.log").find("adopted the maps"), std::string::npos);
-	EXPECT_NE(file_text(root_ + "/etc/holdfast/holdfast.yaml").find("name: shop"), std::string::npos)
-		<< "the configuration is its owner's";
+	EXPECT_NE(journal().find("adopted the maps"), std::string::npos) << journal();
+	EXPECT_NE(file_text(config).find("name: shop"), std::string::npos) << "the configuration is its owner's";
 
 	// Removed: nothing is left, not in the kernel either.
-	stop_service(service);
+	EXPECT_EQ(in_root("systemctl stop holdfast").status, 0);
+	EXPECT_EQ(in_root("test -s /var/lib/holdfast/sessions").status, 0) << "sessions are kept: " << journal();
 	EXPECT_EQ(lab_.ask_tcp(true, 1), server) << "the kernel goes on";
+	EXPECT_EQ(in_root("systemctl start holdfast").status, 0) << journal();
 	const Ran removed = in_root("apt-get -qq purge -y holdfast");
 	EXPECT_EQ(removed.status, 0) << removed.output;
 	EXPECT_EQ(traces(), "");
