@@ -215,6 +215,18 @@ TEST_F(Packages, ComeRunAndGo)
 	EXPECT_EQ(in_root("holdfast doctor").status, 0) << in_root("holdfast doctor").output;
 	EXPECT_EQ(journal().find("ermission denied"), std::string::npos) << journal();
 	EXPECT_EQ(journal().find("not permitted"), std::string::npos) << journal();
+	// The journal can be asked by what a line is about.
+	Ran about;
+	for (int i = 0; i < 100 * slowness() && about.output.empty(); i++) {
+		std::this_thread::sleep_for(100ms);
+		about = in_root("journalctl --quiet --no-pager -o json HOLDFAST_MEMBER=name4/rs1 PRIORITY=4");
+	}
+	const auto entry = nlohmann::json::parse(about.output.substr(0, about.output.find('\n')), nullptr, false);
+	ASSERT_TRUE(entry.is_object()) << about.output;
+	const std::string check = entry.value("HOLDFAST_CHECK", ""), problem = entry.value("HOLDFAST_PROBLEM", "");
+	EXPECT_TRUE(check == "names" || check == "secret") << about.output;
+	EXPECT_EQ(entry.value("MESSAGE", ""), fmt::format("member name4/rs1 is down: check {}: {}", check, problem));
+	EXPECT_EQ(entry.value("_SYSTEMD_UNIT", ""), "holdfast.service") << about.output;
 	// A file that is wrong is refused, and the one who asked is told.
 	shell(fmt::format("cp {0} {0}.good; echo 'wrong: 1' >> {0}", config));
 	EXPECT_NE(in_root("systemctl reload holdfast").status, 0);

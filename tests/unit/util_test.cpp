@@ -103,11 +103,12 @@ TEST(Log, IsJsonWhereThatIsWanted)
 {
 	testing::internal::CaptureStderr();
 	set_log_format(LogFormat::json);
-	log_warning("a \"quoted\" \\ line\nand another");
+	log_line(LogLevel::warning, "a \"quoted\" \\ line\nand another, \xff", {{"member", "web/rs\"1"}});
 	set_log_format(LogFormat::text);
 	const auto line = nlohmann::json::parse(testing::internal::GetCapturedStderr());
 	EXPECT_EQ(line["level"], "warning");
-	EXPECT_EQ(line["message"], "a \"quoted\" \\ line\nand another");
+	EXPECT_EQ(line["message"], "a \"quoted\" \\ line\nand another, \xef\xbf\xbd") << "RFC 8259, 8.1: it is UTF-8";
+	EXPECT_EQ(line["member"], "web/rs\"1");
 	EXPECT_EQ(line["time"].get<std::string>().size(), std::string("2026-01-31T12:00:00Z").size());
 }
 

@@ -60,7 +60,8 @@ void log_findings(const std::vector<Finding> &findings)
 {
 	for (const Finding &finding : findings) {
 		if (finding.wrong)
-			log_error("{}; remedy: {}", finding.what, finding.remedy);
+			log_line(LogLevel::error, fmt::format("{}; remedy: {}", finding.what, finding.remedy),
+				 {{"remedy", finding.remedy}});
 	}
 }
 
@@ -283,10 +284,16 @@ Result<void> Controller::attach(const Config &config)
 			return attached.error();
 		}
 		if (attached->note.empty())
-			log_info("interface {}: {}", attached->interface, word(attached->mode));
+			log_line(LogLevel::info,
+				 fmt::format("interface {}: {}", attached->interface, word(attached->mode)),
+				 {{"interface", attached->interface}, {"mode", word(attached->mode)}});
 		else
-			log_warning("interface {}: {}, because {}", attached->interface, word(attached->mode),
-				    attached->note);
+			log_line(LogLevel::warning,
+				 fmt::format("interface {}: {}, because {}", attached->interface, word(attached->mode),
+					     attached->note),
+				 {{"interface", attached->interface},
+				  {"mode", word(attached->mode)},
+				  {"problem", attached->note}});
 		if (attached->mode == InterfaceMode::xdp)
 			native.insert(attached->index);
 		if (attached->mode == InterfaceMode::xdp_generic)
@@ -297,7 +304,7 @@ Result<void> Controller::attach(const Config &config)
 	for (const std::string &name : attached_interfaces(options_.pin_directory)) {
 		if (!names.contains(name)) {
 			detach_interface(name, options_.pin_directory);
-			log_info("interface {}: detached", name);
+			log_line(LogLevel::info, fmt::format("interface {}: detached", name), {{"interface", name}});
 		}
 	}
 	programs_->unpin_other_stages(stages);
@@ -360,8 +367,13 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 	report.writes = written->writes;
 	report.sessions_dropped = written->sessions_dropped;
 	report.connections_dropped = written->connections_dropped;
-	log_info("applied: {} changes, {} writes, {} sessions and {} connections removed", report.changes.size(),
-		 report.writes, report.sessions_dropped, report.connections_dropped);
+	log_line(LogLevel::info,
+		 fmt::format("applied: {} changes, {} writes, {} sessions and {} connections removed",
+			     report.changes.size(), report.writes, report.sessions_dropped, report.connections_dropped),
+		 {{"changes", std::to_string(report.changes.size())},
+		  {"writes", std::to_string(report.writes)},
+		  {"sessions_removed", std::to_string(report.sessions_dropped)},
+		  {"connections_removed", std::to_string(report.connections_dropped)}});
 	if (applied_call_)
 		applied_call_();
 	if (changed_call_)
@@ -395,10 +407,15 @@ void Controller::restore_sessions()
 	auto bytes = read_file(path);
 	auto report = bytes ? unpack_sessions(snapshot(), *bytes) : bytes.error();
 	if (report) {
-		log_info("{}: {} sessions restored; {} had expired, {} belong to nothing that is configured, {} were "
-			 "not "
-			 "taken by the kernel",
-			 path, report->restored, report->expired, report->unknown, report->failed);
+		log_line(LogLevel::info,
+			 fmt::format("{}: {} sessions restored; {} had expired, {} belong to nothing that is "
+				     "configured, {} were not taken by the kernel",
+				     path, report->restored, report->expired, report->unknown, report->failed),
+			 {{"path", path},
+			  {"sessions_restored", std::to_string(report->restored)},
+			  {"sessions_expired", std::to_string(report->expired)},
+			  {"sessions_unknown", std::to_string(report->unknown)},
+			  {"sessions_failed", std::to_string(report->failed)}});
 		return;
 	}
 	std::error_code failed;

@@ -10,8 +10,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <systemd/sd-daemon.h>
 #include <thread>
 #include <unistd.h>
 
@@ -41,23 +40,6 @@ constexpr int refresh_every_samples = 5;
 constexpr auto settle_time = std::chrono::milliseconds(10);
 constexpr int settle_share = 20;
 
-// The protocol of sd_notify(3): a datagram to the socket that the manager names.
-void notify_manager(const char *state)
-{
-	const char *path = std::getenv("NOTIFY_SOCKET");
-	sockaddr_un address{};
-
-	if (!path || (path[0] != '/' && path[0] != '@') || std::strlen(path) >= sizeof(address.sun_path))
-		return;
-	const Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-	address.sun_family = AF_UNIX;
-	std::memcpy(address.sun_path, path, std::strlen(path) + 1);
-	if (address.sun_path[0] == '@')
-		address.sun_path[0] = '\0';
-	::sendto(socket.get(), state, std::strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr *>(&address),
-		 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path)));
-}
-
 class EventLoop
 {
 public:
@@ -78,7 +60,7 @@ private:
 				return;
 			if (number != SIGHUP) {
 				log_info("stopping; the kernel goes on forwarding (`holdfast detach` ends that)");
-				notify_manager("STOPPING=1");
+				::sd_notify(0, "STOPPING=1");
 				loop_.stop();
 				return;
 			}
@@ -246,8 +228,10 @@ public:
 			return;
 		}
 		if (settings.given)
-			log_error("metrics.listen: {}: {}; it is tried again", settings.listen,
-				  server.error().message());
+			log_line(LogLevel::error,
+				 fmt::format("metrics.listen: {}: {}; it is tried again", settings.listen,
+					     server.error().message()),
+				 {{"address", settings.listen}});
 		else
 			log_warning("{}: {}; metrics are not served (metrics.listen says where else)", settings.listen,
 				    server.error().message());
@@ -378,7 +362,7 @@ Result<void> run_service(const ServiceOptions &options)
 	const SnapshotKeeper snapshots(loop, walkers, controller);
 	log.add({{"event", "started"}, {"version", HOLDFAST_VERSION}, {"adopted", controller.maps().adopted()}});
 	log_info("ready; control socket {}", options.socket);
-	notify_manager("READY=1");
+	::sd_notify(0, "READY=1");
 	loop.run();
 	walkers.stop();
 	walker.join();

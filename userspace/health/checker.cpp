@@ -279,8 +279,12 @@ void HealthChecker::Loop::take(Target &target, uint64_t number, const ProbeResul
 		if (result.local) {
 			// It says nothing about the member.
 			if (state.last_problem != result.problem)
-				log_error("health check {} of {} could not be made: {}", state.name, target.member->key,
-					  result.problem);
+				log_line(LogLevel::error,
+					 fmt::format("health check {} of {} could not be made: {}", state.name,
+						     target.member->key, result.problem),
+					 {{"member", target.member->key},
+					  {"check", state.name},
+					  {"problem", result.problem}});
 			state.last_problem = result.problem;
 			return;
 		}
@@ -308,10 +312,16 @@ void HealthChecker::Loop::take(Target &target, uint64_t number, const ProbeResul
 			checked.since = state.history.back().at;
 			changed = true;
 			if (checked.up)
-				log_info("member {} is up (check {})", target.member->key, state.name);
+				log_line(LogLevel::info,
+					 fmt::format("member {} is up (check {})", target.member->key, state.name),
+					 {{"member", target.member->key}, {"check", state.name}});
 			else
-				log_warning("member {} is down: check {}: {}", target.member->key, state.name,
-					    state.last_problem);
+				log_line(LogLevel::warning,
+					 fmt::format("member {} is down: check {}: {}", target.member->key, state.name,
+						     state.last_problem),
+					 {{"member", target.member->key},
+					  {"check", state.name},
+					  {"problem", state.last_problem}});
 		}
 	}
 	if (changed)

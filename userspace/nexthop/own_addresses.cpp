@@ -68,7 +68,8 @@ Result<void> own_addresses(Netlink &netlink, const std::set<Address> &wanted, co
 		if (auto gone = netlink.own(there.interface, there.address, false); !gone)
 			log_warning("{}", gone.error().message());
 		else
-			log_info("{}: the host has it no more", there.address.text());
+			log_line(LogLevel::info, fmt::format("{}: the host has it no more", there.address.text()),
+				 {{"address", there.address.text()}});
 	}
 	for (const Address &address : wanted) {
 		const int where = have.contains(address) ? 0 : interface_of(address, *addresses, *links, interfaces);
@@ -78,7 +79,8 @@ Result<void> own_addresses(Netlink &netlink, const std::set<Address> &wanted, co
 		if (auto owned = netlink.own(where, address, true); !owned)
 			log_warning("{}", owned.error().message());
 		else
-			log_info("{}: added to {}", address.text(), links->at(where).name);
+			log_line(LogLevel::info, fmt::format("{}: added to {}", address.text(), links->at(where).name),
+				 {{"address", address.text()}, {"interface", links->at(where).name}});
 	}
 	return {};
 }

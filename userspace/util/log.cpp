@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
+#define SD_JOURNAL_SUPPRESS_LOCATION // it would be this file, always
 #include "util/log.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <map>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
 #include <utility>
 
 #include "util/log_format.h"
@@ -36,20 +44,40 @@ std::string utc_now()
 	return {text, std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc)};
 }
 
-// RFC 8259, 7.
-std::string json_escaped(const std::string &text)
+// sd_journal_print(3): JOURNAL_STREAM names what systemd has opened; stderr may be another by now.
+bool is_journal(int descriptor)
 {
-	std::string escaped;
+	const char *named = std::getenv("JOURNAL_STREAM");
+	struct stat file{};
 
-	for (const char c : text) {
-		if (c == '"' || c == '\\')
-			escaped += std::string("\\") + c;
-		else if (static_cast<unsigned char>(c) < 0x20)
-			escaped += fmt::format("\\u{:04x}", c);
-		else
-			escaped += c;
+	return named && ::fstat(descriptor, &file) == 0 && named == fmt::format("{}:{}", file.st_dev, file.st_ino);
+}
+
+bool send_to_journal(LogLevel level, const std::string &text, const LogFields &fields)
+{
+	std::vector<std::string> entry = {"MESSAGE=" + text, fmt::format("PRIORITY={}", static_cast<int>(level)),
+					  "SYSLOG_IDENTIFIER=holdfastd"};
+	std::vector<iovec> parts;
+
+	for (const auto &[name, value] : fields) {
+		std::string upper = "HOLDFAST_" + name;
+
+		std::transform(upper.begin(), upper.end(), upper.begin(),
+			       [](unsigned char c) { return std::toupper(c); });
+		entry.push_back(upper + "=" + value);
 	}
-	return escaped;
+	for (std::string &one : entry)
+		parts.push_back({one.data(), one.size()});
+	return ::sd_journal_sendv(parts.data(), static_cast<int>(parts.size())) >= 0;
+}
+
+std::string json_line(const char *level, const std::string &text, const LogFields &fields)
+{
+	nlohmann::ordered_json line = {{"time", utc_now()}, {"level", level}, {"message", text}};
+
+	for (const auto &[name, value] : fields)
+		line[name] = value;
+	return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 struct Repeated {
@@ -85,17 +113,14 @@ void set_log_format(LogFormat wanted)
 	format = wanted;
 }
 
-void log_line(LogLevel level, const std::string &text)
+void log_line(LogLevel level, const std::string &text, const LogFields &fields)
 {
-	static const bool to_journal = std::getenv("JOURNAL_STREAM") != nullptr;
+	static const bool to_journal = is_journal(STDERR_FILENO);
 	const char *word = level == LogLevel::error ? "error" : level == LogLevel::warning ? "warning" : "info";
 
 	if (format == LogFormat::json)
-		fmt::print(stderr, "{{\"time\": \"{}\", \"level\": \"{}\", \"message\": \"{}\"}}\n", utc_now(), word,
-			   json_escaped(text));
-	else if (to_journal)
-		fmt::print(stderr, "<{}>{}\n", static_cast<int>(level), text);
-	else
+		fmt::print(stderr, "{}\n", json_line(word, text, fields));
+	else if (!to_journal || !send_to_journal(level, text, fields))
 		fmt::print(stderr, "holdfastd: {}: {}\n", word, text);
 }
 

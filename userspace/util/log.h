@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-// One line a message on stderr, with the priority prefix that journald reads
-// when stderr goes there (sd-daemon(3)). No line holds a session's key, a cookie or a part
-// of a message.
+// One line a message on stderr; where that is the journal's stream, an entry of its own with a
+// priority (systemd.journal-fields(7)). No line holds a session's key, a cookie or a part of a
+// message.
 //
 //   error    something that should work does not, and needs a person
 //   warning  it works, but not as well as configured
@@ -10,13 +10,19 @@
 
 #include <fmt/format.h>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace holdfast
 {
 
 enum class LogLevel { error = 3, warning = 4, info = 6 };
 
-void log_line(LogLevel level, const std::string &text);
+// What a line is about, for machines: {"member", "web/rs1"}. Names are of lower-case letters and underscores; in the
+// journal they are HOLDFAST_MEMBER and so on, as text nothing: the message says it too.
+using LogFields = std::vector<std::pair<std::string, std::string>>;
+
+void log_line(LogLevel level, const std::string &text, const LogFields &fields = {});
 // Of what clients can cause at will: a line that is repeated within ten seconds is counted instead, and the count
 // written with its next one.
 void log_at_will(LogLevel level, const std::string &text);

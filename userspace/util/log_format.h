@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // How log lines look. Set before the first one.
 //
-//   text  "holdfastd: warning: ..."; to the journal, "<4>..."
-//   json  {"time": "2026-01-31T12:00:00Z", "level": "warning", "message": "..."}, a line each
+//   text  "holdfastd: warning: ..."; to the journal, an entry with fields
+//   json  {"time": "2026-01-31T12:00:00Z", "level": "warning", "message": "...", "member": "web/rs1"}, a line each
 #pragma once
 
 namespace holdfast
