@@ -185,6 +185,9 @@ TEST_F(See, ThePageWithTenThousandMembers)
 	EXPECT_LT(seen["longest_task_ms"], 250 * slowness()) << "that would be felt as a freeze";
 	EXPECT_LT(seen["elements"], 5000);
 	EXPECT_TRUE(seen["console"].empty()) << seen["console"];
+	const json list = json::parse(lab_.run("balancer", "curl -s http://10.0.2.1:9420/v1/members").output);
+	EXPECT_GT(list["matched"], pools * members);
+	EXPECT_EQ(list["members"].size(), 1000U) << "who asks for all of them asks the control socket";
 	fmt::print("10,000 members: a page in {:.2f} s, a filter in {:.2f} s, longest task {} ms\n",
 		   seen["page_took"].get<double>(), seen["filter_took"].get<double>(), seen["longest_task_ms"].dump());
 }

@@ -84,6 +84,12 @@ bool read_number(const std::string &text, size_t &number)
 	return status == std::errc() && stop == end;
 }
 
+// What is answered by the page.
+bool is_list(const std::string &path)
+{
+	return path == "/v1/virtual-servers" || path == "/v1/members";
+}
+
 Result<Page> read_page(const ApiRequest &request)
 {
 	const bool members = request.path == "/v1/members";
@@ -235,7 +241,7 @@ ApiAnswer Api::get(const ApiRequest &request)
 
 	if (auto found = simple.find(request.path); found != simple.end())
 		return answer(found->second());
-	if (request.path == "/v1/virtual-servers" || request.path == "/v1/members") {
+	if (is_list(request.path)) {
 		auto page = read_page(request);
 
 		if (!page)
@@ -441,12 +447,14 @@ ApiAnswer Api::get_open(const ApiRequest &request)
 {
 	ApiRequest bounded = request;
 
-	if (!names_clients(request.path))
-		return get(request);
+	if (is_list(request.path))
+		bounded.query.emplace("limit", std::to_string(most_open_entries));
 	const auto limit = bounded.query.find("limit");
 	size_t number = 0;
 	if (limit != bounded.query.end() && read_number(limit->second, number) && number > most_open_entries)
 		limit->second = std::to_string(most_open_entries);
+	if (!names_clients(request.path))
+		return get(bounded);
 	if (*open_walks_ >= most_open_walks)
 		return refuse(503, fmt::format("{} such questions are being answered: ask again", most_open_walks));
 	ApiAnswer answer = get(bounded);
