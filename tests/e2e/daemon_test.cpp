@@ -682,6 +682,27 @@ TEST_F(Daemon, DoctorNamesWhatIsWrongAndTheRemedy)
 	EXPECT_EQ(said.output.find("forwarding is off"), std::string::npos) << said.output;
 	EXPECT_EQ(said.output.find("is on this host"), std::string::npos) << said.output;
 	EXPECT_NE(said.output.find("note: what this host itself sends"), std::string::npos) << said.output;
+	EXPECT_EQ(said.status, 0) << said.output;
+
+	// The network's: another host with the virtual address, a way out that nobody watches, no way at all.
+	lab_.run("client", fmt::format("ip addr add {}/32 dev lo", Lab::vip(true)));
+	lab_.run("balancer", "sh -c 'ip link add aside type veth peer name aside-peer; ip link set aside up; ip link "
+			     "set clients mtu 1400; "
+			     "ip route add 10.0.2.11/32 dev aside; ip route add unreachable 10.0.2.13/32'");
+	said = lab_.holdfast("doctor");
+	EXPECT_EQ(said.status, 1);
+	for (const char *what :
+	     {"on clients answers for it, too", "error: member web4/rs1 (10.0.2.11): its way leads over aside",
+	      "error: member web4/rs3 (10.0.2.13): there is no route to it",
+	      "note: interface clients: its MTU, 1400, is smaller than that of servers, 1500"})
+		EXPECT_NE(said.output.find(what), std::string::npos) << what << ":\n" << said.output;
+	lab_.run("client", fmt::format("ip addr del {}/32 dev lo", Lab::vip(true)));
+	lab_.run("balancer", "sh -c 'ip link del aside; ip link set clients mtu 1500; ip route del unreachable "
+			     "10.0.2.13/32; ip neigh flush dev clients'");
+	// The way is found again, when the kernel has asked for its neighbour.
+	for (int i = 0; i < 100 * slowness() && (said = lab_.holdfast("doctor")).status; i++)
+		std::this_thread::sleep_for(100ms);
+	EXPECT_EQ(said.status, 0) << said.output;
 
 	lab_.run("balancer", "sysctl -qw net.ipv4.conf.servers.forwarding=0");
 	lab_.run("balancer", "ip addr add 10.0.2.12/32 dev servers");
@@ -693,6 +714,29 @@ TEST_F(Daemon, DoctorNamesWhatIsWrongAndTheRemedy)
 	EXPECT_NE(said.output.find("error: member web4/rs2 (10.0.2.12) is on this host"), std::string::npos)
 		<< said.output;
 	EXPECT_EQ(lab_.holdfast("--json doctor").status, 1);
+
+	// And before there is a daemon.
+	lab_.stop_daemon(SIGTERM);
+	const std::string config = lab_.directory() + "/holdfast.yaml";
+	auto examine = [&](const std::string &file) {
+		return lab_.run("balancer", fmt::format("{} --socket {}/nobody doctor --config {}", program("holdfast"),
+							lab_.directory(), file));
+	};
+	said = examine(config);
+	EXPECT_EQ(said.status, 1);
+	for (const char *what : {"error: no daemon answers", "remedy: systemctl start holdfast",
+				 "error: interface servers: ipv4 forwarding is off", "is on this host"})
+		EXPECT_NE(said.output.find(what), std::string::npos) << what << ":\n" << said.output;
+	lab_.run("balancer", "ip link set clients down");
+	shell("sed -i 's/name: servers,/name: serverz,/' " + config);
+	said = examine(config);
+	EXPECT_NE(said.output.find("error: interface clients: it is down"), std::string::npos) << said.output;
+	EXPECT_NE(said.output.find("error: interface serverz: there is none"), std::string::npos) << said.output;
+	shell("echo 'wrong: 1' >> " + config);
+	said = examine(config);
+	EXPECT_NE(said.output.find("error: " + config + ":"), std::string::npos) << said.output;
+	EXPECT_NE(said.output.find("wrong: is not known"), std::string::npos) << said.output;
+	EXPECT_NE(examine("/nowhere").output.find("/nowhere"), std::string::npos);
 }
 
 // The rest of a network: tagged VLANs, where the kernel has them.

@@ -14,6 +14,7 @@
 #include "cli/outcome.h"
 #include "cli/print.h"
 #include "config/config.h"
+#include "doctor/doctor.h"
 #include "documents/documents.h"
 #include "util/file.h"
 #include "util/hex.h"
@@ -39,6 +40,7 @@ struct Arguments {
 	uint64_t limit = 1000;
 	uint32_t weight = 0;
 	std::string pin_directory = "/sys/fs/bpf/holdfast";
+	std::string config = "/etc/holdfast/holdfast.yaml";
 	std::string address, from, to, shell;
 	std::vector<std::string> settings;
 	bool follow = false;
@@ -60,16 +62,41 @@ int show(const Arguments &arguments, const std::string &target, const std::funct
 	return done;
 }
 
+// Without a daemon: what it would find when it is started with this file.
+json examine_without_daemon(const Arguments &arguments, const std::string &problem)
+{
+	std::vector<Finding> findings = {{true, fmt::format("no daemon answers: {}", problem),
+					  "systemctl start holdfast; journalctl -u holdfast says why it does not run"}};
+	auto add = [&](const std::vector<Finding> &more) { findings.insert(findings.end(), more.begin(), more.end()); };
+
+	add(examine_kernel());
+	const auto text = read_file(arguments.config);
+	if (!text) {
+		findings.push_back({true, text.error().message(), "--config says where the configuration is"});
+		return to_json(findings);
+	}
+	const ConfigResult parsed = parse_config(*text);
+	if (const auto *errors = std::get_if<ConfigErrors>(&parsed)) {
+		for (const ConfigError &error : *errors)
+			findings.push_back({true, error.text(arguments.config), ""});
+		return to_json(findings);
+	}
+	add(examine_host(std::get<Config>(parsed)));
+	add(examine_routes(std::get<Config>(parsed)));
+	add(examine_neighbours(std::get<Config>(parsed)));
+	return to_json(findings);
+}
+
 // Fails if anything is wrong.
 int examine(const Arguments &arguments)
 {
 	const Reply reply = call(arguments.socket, "GET", "/v1/doctor");
 
-	if (const int status = check_reply(reply))
+	if (const int status = reply.reached ? check_reply(reply) : done)
 		return status;
-	const json &findings = reply.body["findings"];
+	const json findings = reply.reached ? reply.body["findings"] : examine_without_daemon(arguments, reply.problem);
 	if (arguments.as_json)
-		fmt::print("{}\n", reply.body.dump(1));
+		fmt::print("{}\n", json{{"findings", findings}}.dump(1));
 	else
 		fmt::print("{}", print_findings(findings));
 	const bool wrong = std::any_of(findings.begin(), findings.end(),
@@ -317,7 +344,10 @@ private:
 		add(&app_, "advise", "what the sessions' own data says of time-outs and keys (see advice.remember)",
 		    [this] { return show(arguments_, "/v1/advice", print_advice); });
 		add(&app_, "doctor", "what keeps the host from serving what is configured, and the remedies",
-		    [this] { return examine(arguments_); });
+		    [this] { return examine(arguments_); })
+			->add_option("--config", arguments_.config,
+				     "where no daemon answers: the configuration to look at")
+			->capture_default_str();
 	}
 
 	void add_exchange()

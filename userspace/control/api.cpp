@@ -233,7 +233,6 @@ ApiAnswer Api::get(const ApiRequest &request)
 		{"/v1/pools", [&] { return json{{"pools", views.pools()}}; }},
 		{"/v1/rules", [&] { return json{{"rules", views.rules()}}; }},
 		{"/v1/interfaces", [&] { return json{{"interfaces", views.interfaces()}}; }},
-		{"/v1/doctor", [&] { return json{{"findings", views.findings()}}; }},
 		{"/v1/counters", [&] { return json{{"counters", views.counters()}}; }},
 		{"/v1/config",
 		 [&] { return json{{"config", controller_.applied_text()}, {"revision", controller_.revision()}}; }},
@@ -241,6 +240,8 @@ ApiAnswer Api::get(const ApiRequest &request)
 
 	if (auto found = simple.find(request.path); found != simple.end())
 		return answer(found->second());
+	if (request.path == "/v1/doctor")
+		return later(views.findings());
 	if (is_list(request.path)) {
 		auto page = read_page(request);
 

@@ -6,11 +6,11 @@
 #include <fmt/format.h>
 #include <set>
 
-#include "control/doctor.h"
 #include "control/session_snapshot.h"
 #include "datapath/encode.h"
 #include "datapath/wake.h"
-#include "nexthop/own_addresses.h"
+#include "doctor/doctor.h"
+#include "netlink/own_addresses.h"
 #include "reconcile/image.h"
 #include "reconcile/reconcile.h"
 #include "util/file.h"

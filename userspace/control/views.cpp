@@ -5,7 +5,7 @@
 #include <set>
 #include <unistd.h>
 
-#include "control/doctor.h"
+#include "doctor/doctor.h"
 
 namespace holdfast
 {
@@ -291,21 +291,26 @@ json Views::status() const
 	return all;
 }
 
-json Views::findings() const
+std::function<Result<json>()> Views::findings() const
 {
 	std::set<std::string> unresolved;
-	json list = json::array();
+	std::vector<std::string> fallbacks;
 
 	for (const uint32_t id : controller.mirror().unresolved())
 		unresolved.insert(controller.ids().members.name(id));
-	auto findings = examine_host(controller.configured());
-	const auto ways = examine_ways(controller.attachments(), unresolved);
-	findings.insert(findings.end(), ways.begin(), ways.end());
-	for (const Finding &finding : findings)
-		list.push_back({{"kind", finding.wrong ? "error" : "note"},
-				{"what", finding.what},
-				{"remedy", finding.remedy}});
-	return list;
+	for (const Attachment &attachment : controller.attachments()) {
+		if (!attachment.note.empty())
+			fallbacks.push_back(fmt::format("interface {}: {}, because {}", attachment.interface,
+							word(attachment.mode), attachment.note));
+	}
+	return [config = controller.configured(), ways = examine_ways(fallbacks, unresolved)]() -> Result<json> {
+		std::vector<Finding> findings = examine_kernel();
+
+		for (const auto &more :
+		     {examine_host(config), examine_routes(config), examine_neighbours(config), ways})
+			findings.insert(findings.end(), more.begin(), more.end());
+		return json{{"findings", to_json(findings)}};
+	};
 }
 
 } // namespace holdfast

@@ -3,6 +3,7 @@
 // answers them.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -44,7 +45,8 @@ struct Views {
 	nlohmann::json rules() const;
 	nlohmann::json counters() const;
 	// What `holdfast doctor` has to say.
-	nlohmann::json findings() const;
+	// What the doctor says; to be called elsewhere, as it waits for neighbours.
+	std::function<Result<nlohmann::json>()> findings() const;
 };
 
 } // namespace holdfast

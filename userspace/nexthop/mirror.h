@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "datapath/maps.h"
-#include "nexthop/netlink.h"
+#include "netlink/netlink.h"
 
 namespace holdfast
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "nexthop/netlink.h"
+#include "netlink/netlink.h"
 
 #include <algorithm>
 #include <cstring>
@@ -136,6 +136,8 @@ Link read_link(const nlmsghdr *message)
 		link.name = mnl_attr_get_str(attributes[IFLA_IFNAME]);
 	if (attributes[IFLA_MTU])
 		link.mtu = mnl_attr_get_u32(attributes[IFLA_MTU]);
+	if (attributes[IFLA_MASTER])
+		link.master = static_cast<int>(mnl_attr_get_u32(attributes[IFLA_MASTER]));
 	copy_mac(link.mac, attributes[IFLA_ADDRESS]);
 	const Attributes info = nested(attributes[IFLA_LINKINFO], IFLA_INFO_MAX);
 	if (info[IFLA_INFO_KIND] && std::string(mnl_attr_get_str(info[IFLA_INFO_KIND])) == "vlan" &&
@@ -272,6 +274,24 @@ Result<void> Netlink::manage(int interface, const Address &address, bool on)
 	if (on)
 		mnl_attr_put_u32(request, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
 	mnl_attr_put_u8(request, NDA_PROTOCOL, our_protocol);
+	const int failed = ask(socket_.get(), request, ++sequence_, [](const nlmsghdr *) {});
+	if (failed)
+		return Error::system(fmt::format("netlink: neighbour {}", address.text()), failed);
+	return {};
+}
+
+Result<void> Netlink::ask_for(int interface, const Address &address)
+{
+	std::array<char, 256> buffer{};
+	nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
+
+	request->nlmsg_type = RTM_NEWNEIGH;
+	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+	auto *body = static_cast<ndmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(ndmsg)));
+	body->ndm_family = family_of(address);
+	body->ndm_ifindex = interface;
+	body->ndm_flags = NTF_USE;
+	add_address(request, NDA_DST, address);
 	const int failed = ask(socket_.get(), request, ++sequence_, [](const nlmsghdr *) {});
 	if (failed)
 		return Error::system(fmt::format("netlink: neighbour {}", address.text()), failed);

@@ -32,6 +32,7 @@ struct Link {
 	uint16_t vlan_id = 0; // 0: not a VLAN device
 	uint16_t vlan_protocol = 0;
 	int lower = 0;
+	int master = 0; // the bridge, bond or VRF that it belongs to
 };
 
 struct Neighbour {
@@ -79,6 +80,9 @@ public:
 	// Asks the kernel to resolve a neighbour and to keep it resolved (NTF_EXT_MANAGED,
 	// Linux 5.16), or to stop that. The entry is marked as asked for by this program.
 	Result<void> manage(int interface, const Address &address, bool on);
+
+	// Asks the network, once, who has an address; who answers is among neighbours() soon.
+	Result<void> ask_for(int interface, const Address &address);
 
 	Result<std::vector<HostAddress>> addresses();
 	// Gives an interface an address of its own (a whole one: /32, /128), or takes it away again. It is marked

@@ -6,15 +6,10 @@
 
 #include <set>
 
-#include "nexthop/netlink.h"
+#include "netlink/netlink.h"
 
 namespace holdfast
 {
-
-// Where an address has to be: the interface (of `interfaces`, or a VLAN on one) whose
-// network it lies in; 0: nowhere, routes lead to it. Addresses of ours make no network.
-int interface_of(const Address &address, const std::vector<HostAddress> &addresses, const std::map<int, Link> &links,
-		 const std::set<int> &interfaces);
 
 // The host has the addresses of `wanted`, as far as they have to be anywhere, and none
 // of ours that is not wanted. What it has without us is left alone.
