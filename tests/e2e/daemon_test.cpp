@@ -260,10 +260,18 @@ TEST_F(Daemon, ExplainSaysWhatThenHappens)
 		const std::string question = fmt::format("explain --virtual-server shop{} --client ", ipv4 ? 4 : 6),
 				  client = Lab::client_address(ipv4, 1);
 
-		EXPECT_EQ(lab_.query(question + client)["by"], "method");
-		EXPECT_EQ(lab_.query(question + client)["by"], "method") << "asking changes nothing";
+		// Whose turn it is, the data path's own program says, as often as it is asked.
+		const auto before = lab_.query("show counters"), connections = lab_.query("show connections");
+		const auto first = lab_.query(question + client);
+		EXPECT_EQ(first["by"], "method");
+		EXPECT_EQ(first["trial"]["outcome"], "forwarded") << first;
+		EXPECT_EQ(lab_.query(question + client)["trial"], first["trial"]) << "asking changes nothing";
+		EXPECT_EQ(lab_.query("show counters"), before);
+		EXPECT_EQ(lab_.query("show connections")["matched"], connections["matched"]);
 		const std::string server = lab_.ask_tcp(ipv4, 1);
+		EXPECT_EQ(first["trial"]["member"], fmt::format("web{}/{}", ipv4 ? 4 : 6, server)) << first;
 		const auto answer = lab_.query(question + client);
+		EXPECT_EQ(answer["trial"]["member"], answer["member"]) << answer;
 		EXPECT_EQ(answer["by"], "session");
 		EXPECT_EQ(answer["member"], fmt::format("web{}/{}", ipv4 ? 4 : 6, server));
 		EXPECT_EQ(lab_.holdfast(question + "nobody").status, 1);
@@ -279,6 +287,7 @@ TEST_F(Daemon, ExplainSaysWhatThenHappens)
 		std::this_thread::sleep_for(20ms);
 	const auto bound = lab_.query(socket);
 	EXPECT_EQ(bound["by"], "connection");
+	EXPECT_EQ(bound["trial"]["member"], bound["member"]) << bound;
 	EXPECT_EQ(bound["member"], lab_.query("explain --virtual-server shop4 --client 192.0.2.103")["member"]);
 	::kill(download, SIGKILL);
 
@@ -290,8 +299,18 @@ TEST_F(Daemon, ExplainSaysWhatThenHappens)
 								   ipv4 ? 4 : 6, Lab::client_address(ipv4, client)));
 			EXPECT_EQ(answer["by"], "hash");
 			EXPECT_EQ(answer["member"], fmt::format("web{}/{}", ipv4 ? 4 : 6, lab_.ask_tcp(ipv4, client)));
+			EXPECT_EQ(answer["trial"]["member"], answer["member"]) << answer;
 		}
 	}
+	// Why nobody gets it is told by the counters that it would move.
+	for (int i = 1; i <= 3; i++)
+		EXPECT_EQ(lab_.holdfast(fmt::format("member disable web4/rs{}", i)).status, 0);
+	const auto nobody = lab_.query("explain --virtual-server shop4 --client 192.0.2.104");
+	EXPECT_EQ(nobody["trial"]["outcome"], "not forwarded") << nobody;
+	EXPECT_EQ(nobody["trial"]["member"], nullptr) << nobody;
+	EXPECT_EQ(nobody["trial"]["reasons"][0], "no_usable_member") << nobody;
+	EXPECT_EQ(lab_.counter("no_usable_member"), 0U);
+	EXPECT_EQ(lab_.query("explain --virtual-server shop4 --client 192.0.2.104 --tables-only")["trial"], nullptr);
 }
 
 TEST_F(Daemon, TheSecretStaysAndADamagedOneIsRefused)

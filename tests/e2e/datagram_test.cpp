@@ -100,6 +100,7 @@ TEST(Sip, ADisabledServersDialogsMoveAndStay)
 	const auto answer = lab.query(question + lab.directory() + "/datagram.hex");
 	EXPECT_EQ(answer["member"], "name4/" + second);
 	EXPECT_EQ(answer["by"], "session");
+	EXPECT_EQ(answer["trial"]["member"], answer["member"]) << answer;
 	EXPECT_NE(lab.holdfast(question + lab.directory() + "/datagram.hex").output.find("moving@example"),
 		  std::string::npos);
 	EXPECT_EQ(lab.holdfast("explain --virtual-server sip --client 192.0.2.103").status, 1) << "no datagram given";

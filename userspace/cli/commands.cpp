@@ -31,7 +31,7 @@ struct Arguments {
 	std::string socket = "/run/holdfast/holdfast.sock";
 	bool as_json = false;
 	std::string file;
-	bool dry_run = false;
+	bool dry_run = false, tables_only = false;
 	bool all = false;
 	std::string virtual_server, rule, member, client;
 	std::vector<std::string> key;
@@ -151,6 +151,8 @@ int explain(const Arguments &arguments)
 	} else if (!arguments.cookies.empty() || !arguments.headers.empty() || !arguments.url.empty()) {
 		target += "&message=" + hex(request_head(arguments));
 	}
+	if (arguments.tables_only)
+		target += "&trial=0";
 	return show(arguments, target, print_explanation);
 }
 
@@ -487,6 +489,8 @@ private:
 			->excludes(file);
 		command->add_option("--url", arguments_.url, "path and query of a request, as in /a?uid=42")
 			->excludes(file);
+		command->add_flag("--tables-only", arguments_.tables_only,
+				  "without a trial of the packet by the data path's own program");
 	}
 
 	void add_sessions()

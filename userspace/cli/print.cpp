@@ -302,9 +302,12 @@ std::string print_explanation(const json &body)
 
 	for (const json &step : body["steps"])
 		text += step.get<std::string>() + "\n";
-	return text + fmt::format("=> {}\n", body["member"].is_null()
-						     ? body["by"] == "method" ? "the next in turn" : "no member"
-						     : body["member"].get<std::string>());
+	const json &trial = body["trial"];
+	const bool tried = trial.is_object() && trial["outcome"] != "not tried";
+	const json &member = tried ? trial["member"] : body["member"];
+	return text + fmt::format("=> {}\n", !member.is_null()                  ? member.get<std::string>()
+					     : !tried && body["by"] == "method" ? "the next in turn"
+										: "no member");
 }
 
 std::string print_status(const json &body)

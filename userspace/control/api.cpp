@@ -169,9 +169,12 @@ ApiAnswer explain_decision(const Controller &controller, const ApiRequest &reque
 			question.message = bytes_of_hex(value);
 		else if (name == "length")
 			length = value;
+		else if (name == "trial" && (value == "0" || value == "1"))
+			question.trial = value == "1";
 		else
-			return refuse(400,
-				      fmt::format("'{}': allowed are virtual_server, client, message, length", name));
+			return refuse(400, fmt::format("'{}': allowed are virtual_server, client, message, length, "
+						       "trial (0 or 1)",
+						       name));
 	}
 	if (question.virtual_server.empty() || question.client.empty())
 		return refuse(400, "virtual_server and client are needed");

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "control/entries.h"
+#include "control/explain_trial.h"
 #include "datapath/encode.h"
 #include "holdfast/siphash.h"
 
@@ -50,6 +51,15 @@ Result<Client> parse_client(const std::string &text)
 	return client;
 }
 
+std::string join(const json &names)
+{
+	std::string text;
+
+	for (const json &name : names)
+		text += (text.empty() ? "" : ", ") + name.get<std::string>();
+	return text;
+}
+
 class Explanation
 {
 public:
@@ -64,6 +74,9 @@ public:
 	Result<json> answer();
 
 private:
+	void try_it();
+	hf_session_key socket_key() const;
+	TrialSeed seed() const;
 	void say(std::string step) { steps_.push_back(std::move(step)); }
 	bool decide(uint32_t member, const char *by)
 	{
@@ -114,6 +127,8 @@ private:
 	bool answer_ = false; // the message answers a request of the other side
 	hf_parser_outcome outcome_ = HF_PARSER_NONE;
 	std::vector<SessionKey> digests_; // of the message
+	std::vector<hf_session_key> keys_;
+	json trial_;
 	const Rule *rule_;
 	uint32_t id_, pool_, now_;
 	uint32_t member_ = 0;
@@ -312,6 +327,7 @@ Result<std::vector<hf_session_key>> Explanation::keys()
 		std::copy(bytes.begin(), bytes.end(), key.key);
 		all.push_back(key);
 	}
+	keys_ = all;
 	return all;
 }
 
@@ -356,20 +372,25 @@ bool Explanation::by_session(const std::vector<hf_session_key> &keys)
 	return false;
 }
 
-// As datagram_propose() of the data path.
-bool Explanation::by_socket()
+hf_session_key Explanation::socket_key() const
 {
 	const uint16_t port = to_network(client_.port);
 	hf_session_key key{};
 
-	if (!client_.port)
-		return false;
 	key.scope = id_;
 	key.kind = HF_SESSION_ADDRESS;
 	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), key.key);
 	key.key[0] ^= static_cast<uint8_t>(port);
 	key.key[1] ^= static_cast<uint8_t>(port >> 8);
-	const auto proposal = maps_.embryonic_sessions.find(key);
+	return key;
+}
+
+// As datagram_propose() of the data path.
+bool Explanation::by_socket()
+{
+	if (!client_.port)
+		return false;
+	const auto proposal = maps_.embryonic_sessions.find(socket_key());
 	if (!proposal || age(proposal->last_seen) > HF_EMBRYONIC_TIMEOUT ||
 	    !refusal(proposal->member, false, !is_bound(proposal->member)).empty())
 		return false;
@@ -564,6 +585,61 @@ void Explanation::by_method(bool in_turn)
 	by_ = "method";
 }
 
+// The client's socket, or one that it has not used; what was written of it, and of its keys.
+TrialSeed Explanation::seed() const
+{
+	TrialSeed seed;
+	uint16_t port = client_.port ? client_.port : 61000;
+
+	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), seed.flow.source);
+	std::copy(server_.address.bytes().begin(), server_.address.bytes().end(), seed.flow.destination);
+	seed.flow.protocol = static_cast<uint8_t>(server_.protocol);
+	seed.flow.destination_port = to_network(server_.first_port);
+	seed.flow.source_port = to_network(port);
+	while (!client_.port && port > 1024 && maps_.connections.find(seed.flow))
+		seed.flow.source_port = to_network(--port);
+	seed.begins = std::string(by_) != "connection";
+	seed.sessions = keys_;
+	if (!client_.port)
+		return seed;
+	seed.sessions.push_back(socket_key());
+	each_port([&](uint16_t one) {
+		hf_flow_key key = seed.flow;
+
+		key.destination_port = to_network(one);
+		if (maps_.connections.find(key))
+			seed.flow = key;
+	});
+	seed.connections.push_back(seed.flow);
+	for (const Pool &pool : snapshot_.config.pools) {
+		for (const Member &member : pool.members) {
+			if (pool.name == server_.pool)
+				seed.connections.push_back(
+					reply_key(snapshot_.ids.members.find(member_key(pool.name, member.name)),
+						  from_network(seed.flow.destination_port)));
+		}
+	}
+	return seed;
+}
+
+void Explanation::try_it()
+{
+	trial_ = try_packet(snapshot_, server_, question_, seed());
+	const std::string outcome = trial_["outcome"];
+
+	if (outcome == "not tried") {
+		say(fmt::format("the data path's program could not be asked: {}",
+				trial_["problem"].get<std::string>()));
+		return;
+	}
+	std::string what = trial_["member"].is_null() ? outcome : "goes to " + trial_["member"].get<std::string>();
+	if (!trial_["reasons"].empty())
+		what += " (counted: " + join(trial_["reasons"]) + ")";
+	const bool differs = member_ && trial_["member"] != name(member_);
+	say(fmt::format("tried with the data path's own program, such a packet {}{}", what,
+			differs ? ", which is not what the tables seemed to say: the program is right" : ""));
+}
+
 Result<json> Explanation::answer()
 {
 	const bool datagrams = rule_ && server_.protocol == HF_PROTOCOL_UDP && reads_datagrams(rule_->type);
@@ -606,12 +682,15 @@ Result<json> Explanation::answer()
 	}
 	if (!decided)
 		by_method(in_turn);
+	if (question_.trial && can_be_tried(snapshot_, server_))
+		try_it();
 	return json{{"virtual_server", server_.name},
 		    {"rule", rule_ ? json(rule_->name) : json(nullptr)},
 		    {"client", client_.port ? endpoint_text(client_.address, client_.port) : client_.address.text()},
 		    {"member", member_ ? json(name(member_)) : json(nullptr)},
 		    {"by", by_},
-		    {"steps", steps_}};
+		    {"steps", steps_},
+		    {"trial", trial_}};
 }
 
 } // namespace

@@ -17,10 +17,12 @@ struct Question {
 	std::string client;                 // ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT
 	std::optional<std::string> message; // the payload of a datagram, or its beginning
 	size_t length = 0;                  // of the payload
+	bool trial = true;                  // where it can be: the data path's own program is asked, too
 };
 
 // {"virtual_server", "rule", "client", "member" (or null), "by": "connection",
-// "session", "proposal", "hash", "method" or "nothing", "steps": [a sentence each]}
+// "session", "proposal", "hash", "method" or "nothing", "steps": [a sentence each],
+// "trial" (see explain_trial.h; null: there was none)}
 Result<nlohmann::json> explain(const Snapshot &snapshot, const Question &question);
 
 } // namespace holdfast

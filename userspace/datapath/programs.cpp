@@ -18,9 +18,31 @@ namespace holdfast
 namespace
 {
 
+// As bpf/maps.h has them: what the data path reads only.
+const std::set<std::string> settings = {"virtual_servers", "port_ranges",    "virtual_server_settings",
+					"rules",           "pools",          "members",
+					"member_services", "selection",      "source_addresses",
+					"addresses",       "next_hops",      "next_hop_index",
+					"installation",    "early_limits",   "syn_cookie_keys",
+					"pool_endpoints",  "cookie_members", "cookie_texts",
+					"wall_clock"};
+// Of a trial's own maps. An LRU needs some for each CPU.
+constexpr uint32_t trial_entries = 4096;
+
+// Arrays by member and virtual server have the live ones' size, as their ids are the live ones'.
+void size_for_trial(bpf_map *map, const bpf_map *live)
+{
+	const std::string name = bpf_map__name(map);
+	const bool by_id = name.starts_with("member_") || name.ends_with("_counters") || name == "session_rates" ||
+			   name == "pool_turns" || name == "reasons";
+
+	bpf_map__set_max_entries(map, by_id ? bpf_map__max_entries(live)
+					    : std::min(trial_entries, bpf_map__max_entries(live)));
+}
+
 // Every map of `object` is the one of the same name in `maps`; what is not there
 // is private to the programs.
-Result<void> share_maps(bpf_object *object, const Maps &maps)
+Result<void> share_maps(bpf_object *object, const Maps &maps, bool trial)
 {
 	bpf_map *map = nullptr;
 
@@ -30,7 +52,9 @@ Result<void> share_maps(bpf_object *object, const Maps &maps)
 			continue;
 		const bpf_map *shared = bpf_object__find_map_by_name(maps.object(), bpf_map__name(map));
 
-		if (shared && bpf_map__reuse_fd(map, bpf_map__fd(shared)))
+		if (shared && trial && !settings.contains(bpf_map__name(map)))
+			size_for_trial(map, shared);
+		else if (shared && bpf_map__reuse_fd(map, bpf_map__fd(shared)))
 			return Error::system(bpf_map__name(map), errno);
 	}
 	return {};
@@ -72,7 +96,7 @@ Result<void> load_object(bpf_object *object, const bpf_map *slots, const Maps &m
 		else
 			bpf_program__set_autoload(program, false);
 	}
-	if (auto shared = share_maps(object, maps); !shared)
+	if (auto shared = share_maps(object, maps, options.trial); !shared)
 		return shared;
 	if (const int failed = bpf_object__load(object))
 		return Error::system(fmt::format("loading the programs of {}", hook), -failed)
@@ -128,6 +152,11 @@ bool Programs::serve(const ProgramOptions &wanted) const
 int Programs::tc() const
 {
 	return bpf_program__fd(skeletons_->tc->progs.holdfast_tc);
+}
+
+int Programs::tc_map(const char *name) const
+{
+	return bpf_object__find_map_fd_by_name(skeletons_->tc->obj, name);
 }
 
 // A program array is emptied when the last descriptor or pin of it is gone, also

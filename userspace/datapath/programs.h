@@ -19,6 +19,8 @@ struct ProgramOptions {
 	bool xdp = true;
 	// Those of enum hf_stage that are needed; none given: all. What is not loaded need not be verified.
 	std::optional<std::set<uint32_t>> stages;
+	// For trial.h: what the programs write is in small maps of their own.
+	bool trial = false;
 };
 
 class Programs
@@ -33,6 +35,8 @@ public:
 	int xdp() const; // -1: it is not loaded
 	int tc() const;
 	const ProgramOptions &options() const { return options_; }
+	// The map that TC's programs use under this name; -1: none.
+	int tc_map(const char *name) const;
 	// Is all there that such options ask for?
 	bool serve(const ProgramOptions &wanted) const;
 
