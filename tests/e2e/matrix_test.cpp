@@ -139,6 +139,14 @@ void expect_clients_stay(const Lab &lab, const Combination &one, int clients, in
 		}
 	}
 	EXPECT_GE(used.size(), 2U);
+	// And `explain` knows, by the tables and by trial.
+	for (const auto &[name, of] : {std::pair("web", &tcp), {"name", &udp}}) {
+		const auto told = lab.query(
+			fmt::format("explain --virtual-server {} --client {}", name, Lab::client_address(one.ipv4, 1)));
+
+		EXPECT_EQ(told["member"], fmt::format("{}{}/{}", name, has_ipv4_members(one) ? 4 : 6, of->at(1)));
+		EXPECT_EQ(told["trial"]["member"], told["member"]) << told;
+	}
 }
 
 // The port is part of the key: the same port is the same server, others are not all.
