@@ -693,6 +693,22 @@ TEST_F(Daemon, AChangeBringsTheProgramsThatItNeeds)
 	}
 }
 
+TEST_F(Daemon, ColoursAreForTerminals)
+{
+	lab_.start_daemon(shop(by_address));
+	auto on_a_terminal = [&](const std::string &environment) {
+		return shell(fmt::format("env {} script -qec '{} --socket {}/holdfast.sock status' /dev/null",
+					 environment, program("holdfast"), lab_.directory()))
+			.output;
+	};
+
+	EXPECT_EQ(lab_.holdfast("status").output.find('\x1b'), std::string::npos);
+	EXPECT_NE(on_a_terminal("TERM=xterm").find("\x1b[32mup\x1b[0m"), std::string::npos)
+		<< on_a_terminal("TERM=xterm");
+	EXPECT_EQ(on_a_terminal("TERM=xterm NO_COLOR=1").find('\x1b'), std::string::npos);
+	EXPECT_EQ(on_a_terminal("TERM=dumb").find('\x1b'), std::string::npos);
+}
+
 TEST_F(Daemon, DoctorNamesWhatIsWrongAndTheRemedy)
 {
 	lab_.start_daemon(shop(by_address, 3, "tc"));

@@ -49,13 +49,14 @@ protected:
 		ASSERT_NE(package_, "");
 	}
 
-	// The same programs, as the next version.
+	// The next version: other programs, as far as they name their version.
 	std::string next_package() const
 	{
 		const std::string directory = packages_ + "/next", file = packages_ + "/next.deb";
 
 		shell(fmt::format(
 			"dpkg-deb -R {0} {1} && sed -i 's/^Version: .*/Version: 9.9.9-1/' {1}/DEBIAN/control && "
+			"perl -pi -e 's/\\b0\\.1\\.0\\b/9.9.9/g' {1}/usr/sbin/holdfastd {1}/usr/bin/holdfast && "
 			"dpkg-deb -b {1} {2}",
 			package_, directory, file));
 		return file;
@@ -244,11 +245,14 @@ TEST_F(Packages, ComeRunAndGo)
 	std::this_thread::sleep_for(500ms);
 	shell(fmt::format("cp {} {}/next.deb", next_package(), root_));
 	const pid_t before = service();
+	const std::string programs = lab_.run("balancer", "bpftool net show").output;
 	const Ran upgraded = in_root("apt-get -qq install -y --no-install-recommends /next.deb");
 	ASSERT_EQ(upgraded.status, 0) << upgraded.output;
 	EXPECT_NE(in_root("dpkg-query -W holdfast").output.find("9.9.9-1"), std::string::npos);
 	EXPECT_EQ(in_root("systemctl is-active holdfast").output, "active\n") << journal();
 	EXPECT_NE(service(), before) << "the new one runs";
+	EXPECT_EQ(in_root(fmt::format("/proc/{}/exe --version", service())).output, "holdfastd 9.9.9\n");
+	EXPECT_NE(lab_.run("balancer", "bpftool net show").output, programs) << "in the kernel, too";
 	std::this_thread::sleep_for(500ms);
 	lab_.stop(client, SIGTERM);
 	std::istringstream answers(file_text(log));

@@ -5,6 +5,8 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "cli/tone.h"
+
 namespace holdfast
 {
 
@@ -92,15 +94,21 @@ std::string Table::text() const
 		}
 	}
 	for (const auto &row : rows_) {
+		const bool header = &row == &rows_.front();
+		size_t gap = 0; // spaces that are due before the next cell
 		std::string line;
 
 		for (size_t c = 0; c < row.size(); c++) {
-			if (c)
-				line += "  ";
-			line += numeric[c] ? fmt::format("{:>{}}", row[c], widths[c])
-					   : fmt::format("{:<{}}", row[c], widths[c]);
+			const bool state = rows_.front()[c] == "STATE" || rows_.front()[c] == "KIND";
+			const size_t room = widths[c] - row[c].size();
+
+			if (!row[c].empty()) {
+				line.append(gap + (numeric[c] ? room : 0), ' ');
+				line += paint(row[c], header ? Tone::strong : state ? tone_of(row[c]) : Tone::plain);
+				gap = 0;
+			}
+			gap += (row[c].empty() || !numeric[c] ? room : 0) + 2;
 		}
-		line.erase(line.find_last_not_of(' ') + 1);
 		text += line + "\n";
 	}
 	return text;
@@ -262,7 +270,7 @@ std::string print_findings(const json &list)
 				continue;
 			const std::string remedy = finding["remedy"];
 
-			text += fmt::format("{}: {}\n", kind, finding["what"].get<std::string>());
+			text += fmt::format("{}: {}\n", paint(kind, tone_of(kind)), finding["what"].get<std::string>());
 			if (!remedy.empty())
 				text += fmt::format("       remedy: {}\n", remedy);
 		}
