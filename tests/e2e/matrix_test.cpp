@@ -146,7 +146,15 @@ void expect_clients_stay(const Lab &lab, const Combination &one, int clients, in
 
 		EXPECT_EQ(told["member"], fmt::format("{}{}/{}", name, has_ipv4_members(one) ? 4 : 6, of->at(1)));
 		EXPECT_EQ(told["trial"]["member"], told["member"]) << told;
+		EXPECT_EQ(told["trial"]["outcome"], "forwarded") << told;
 	}
+	// Of a socket that has a connection, too.
+	const std::string client = Lab::client_address(one.ipv4, 1);
+	const auto socket = lab.query(
+		fmt::format("explain --virtual-server name --client {}:20001", one.ipv4 ? client : "[" + client + "]"));
+	EXPECT_EQ(socket["trial"]["member"], fmt::format("name{}/{}", has_ipv4_members(one) ? 4 : 6, udp.at(1)))
+		<< socket;
+	EXPECT_EQ(socket["trial"]["outcome"], "forwarded") << socket;
 }
 
 // The port is part of the key: the same port is the same server, others are not all.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "cli/client.h"
 
+#include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/beast/core.hpp>
@@ -38,6 +39,8 @@ bool ask(Protocol::socket &stream, const std::string &socket, const std::string 
 		http::write(stream, request, error);
 	if (error)
 		reply.problem = fmt::format("{}: {}", socket, error.message());
+	reply.absent = error == boost::asio::error::connection_refused ||
+		       error == boost::system::errc::no_such_file_or_directory;
 	return !error;
 }
 

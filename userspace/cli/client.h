@@ -13,6 +13,7 @@ namespace holdfast
 
 struct Reply {
 	bool reached = false; // false: no daemon answered
+	bool absent = false;  // there is none
 	unsigned status = 0;
 	nlohmann::json body;
 	std::string problem; // why it was not reached

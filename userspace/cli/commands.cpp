@@ -92,7 +92,7 @@ int examine(const Arguments &arguments)
 {
 	const Reply reply = call(arguments.socket, "GET", "/v1/doctor");
 
-	if (const int status = reply.reached ? check_reply(reply) : done)
+	if (const int status = reply.absent ? done : check_reply(reply))
 		return status;
 	const json findings = reply.reached ? reply.body["findings"] : examine_without_daemon(arguments, reply.problem);
 	if (arguments.as_json)
@@ -341,6 +341,8 @@ private:
 				      [this] { return apply_file(arguments_); });
 		apply->add_option("FILE", arguments_.file)->required();
 		apply->add_flag("--dry-run", arguments_.dry_run, "say what would change, and change nothing");
+		add(&app_, "reload", "make the running daemon follow its own file (holdfastd --config) again",
+		    [this] { return reload(arguments_.exchange()); });
 		add(&app_, "status", "daemon, interfaces, virtual servers, members",
 		    [this] { return show(arguments_, "/v1/status", print_status); });
 		add(&app_, "advise", "what the sessions' own data says of time-outs and keys (see advice.remember)",

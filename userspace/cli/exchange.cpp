@@ -77,18 +77,8 @@ std::string number(const json &body, const char *key)
 	return std::to_string(body.value(key, uint64_t{0}));
 }
 
-} // namespace
-
-int apply_text(const ExchangeOptions &options, const std::string &text, const std::string &file,
-	       const std::string &revision)
+int report(const ExchangeOptions &options, const Reply &reply, const std::string &file)
 {
-	std::string query;
-
-	if (options.dry_run)
-		query += "?dry_run=1";
-	if (!revision.empty())
-		query += (query.empty() ? "?" : "&") + ("revision=" + revision);
-	const Reply reply = call(options.socket, "PUT", "/v1/config" + query, text);
 	if (const int status = check_reply(reply, file))
 		return status;
 	const json &body = reply.body;
@@ -110,6 +100,25 @@ int apply_text(const ExchangeOptions &options, const std::string &text, const st
 			   number(body, "writes"), number(body, "sessions_removed"),
 			   number(body, "connections_removed"));
 	return done;
+}
+
+} // namespace
+
+int apply_text(const ExchangeOptions &options, const std::string &text, const std::string &file,
+	       const std::string &revision)
+{
+	std::string query;
+
+	if (options.dry_run)
+		query += "?dry_run=1";
+	if (!revision.empty())
+		query += (query.empty() ? "?" : "&") + ("revision=" + revision);
+	return report(options, call(options.socket, "PUT", "/v1/config" + query, text), file);
+}
+
+int reload(const ExchangeOptions &options)
+{
+	return report(options, call(options.socket, "POST", "/v1/reload"), {});
 }
 
 int import_txt_file(const ExchangeOptions &options, const std::string &file, const std::string &address)

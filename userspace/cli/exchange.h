@@ -23,4 +23,7 @@ int clone_rule(const ExchangeOptions &options, const std::string &from, const st
 int apply_text(const ExchangeOptions &options, const std::string &text, const std::string &file,
 	       const std::string &revision = {});
 
+// Has the daemon apply its own file again. Says what changes.
+int reload(const ExchangeOptions &options);
+
 } // namespace holdfast

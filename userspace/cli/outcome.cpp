@@ -15,7 +15,7 @@ void complain(const std::string &text)
 	fmt::print(stderr, "holdfast: {}\n", text);
 }
 
-int check_reply(const Reply &reply, const std::string &file)
+int check_reply(const Reply &reply, const std::string &given)
 {
 	if (!reply.reached) {
 		complain(fmt::format("no daemon answers: {}", reply.problem));
@@ -27,6 +27,7 @@ int check_reply(const Reply &reply, const std::string &file)
 		complain(fmt::format("the daemon answered {}", reply.status));
 		return failed;
 	}
+	const std::string file = reply.body.value("file", given);
 	for (const json &error : reply.body["errors"]) {
 		const ConfigError one{error.value("line", 0), error.value("column", 0), error.value("path", ""),
 				      error.value("message", "")};

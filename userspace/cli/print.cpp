@@ -313,9 +313,14 @@ std::string print_explanation(const json &body)
 	const json &trial = body["trial"];
 	const bool tried = trial.is_object() && trial["outcome"] != "not tried";
 	const json &member = tried ? trial["member"] : body["member"];
-	return text + fmt::format("=> {}\n", !member.is_null()                  ? member.get<std::string>()
-					     : !tried && body["by"] == "method" ? "the next in turn"
-										: "no member");
+
+	if (member.is_null())
+		return text + (!tried && body["by"] == "method" ? "=> the next in turn\n" : "=> no member\n");
+	return text + fmt::format("=> {}{}{}\n", member.get<std::string>(),
+				  body["by"] == "method" ? " (if it came now)" : "",
+				  tried && trial["outcome"] != "forwarded"
+					  ? fmt::format(", but {}", trial["outcome"].get<std::string>())
+					  : "");
 }
 
 std::string print_status(const json &body)

@@ -36,7 +36,8 @@ ApiResponse refuse(unsigned status, const std::string &message)
 	return answer({{"errors", {{{"path", ""}, {"line", 0}, {"message", message}}}}}, status);
 }
 
-ApiResponse refuse(const ConfigErrors &errors)
+// `file`: what they are errors of, where the one who asked cannot know.
+ApiResponse refuse(const ConfigErrors &errors, const std::string &file = {})
 {
 	json list = json::array();
 
@@ -45,7 +46,10 @@ ApiResponse refuse(const ConfigErrors &errors)
 				{"line", error.line},
 				{"column", error.column},
 				{"message", error.message}});
-	return answer({{"errors", list}}, 422);
+	json body = {{"errors", list}};
+	if (!file.empty())
+		body["file"] = file;
+	return answer(body, 422);
 }
 
 // Several values of one key stand in lines of their own.
@@ -153,6 +157,15 @@ ApiAnswer later(std::function<Result<json>()> walk)
 		return body ? answer(*body) : refuse(404, body.error().message());
 	};
 	return unfinished;
+}
+
+json to_json(const ApplyReport &report, bool dry_run)
+{
+	return {{"dry_run", dry_run},
+		{"changes", report.changes},
+		{"writes", report.writes},
+		{"sessions_removed", report.sessions_dropped},
+		{"connections_removed", report.connections_dropped}};
 }
 
 ApiAnswer explain_decision(const Controller &controller, const ApiRequest &request)
@@ -283,6 +296,18 @@ ApiAnswer Api::get(const ApiRequest &request)
 	});
 }
 
+// The daemon's own file, again.
+ApiAnswer Api::reload(const ApiRequest &request)
+{
+	if (!request.query.empty() || !request.body.empty())
+		return refuse(400, "nothing is to be given: the file is that of holdfastd's --config");
+	ApplyResult result = controller_.reload();
+
+	if (auto *errors = std::get_if<ConfigErrors>(&result))
+		return refuse(*errors, controller_.config_path());
+	return answer(to_json(std::get<ApplyReport>(result), false));
+}
+
 ApiAnswer Api::put_config(const ApiRequest &request)
 {
 	auto dry = request.query.find("dry_run");
@@ -301,11 +326,7 @@ ApiAnswer Api::put_config(const ApiRequest &request)
 	if (auto *errors = std::get_if<ConfigErrors>(&result))
 		return refuse(*errors);
 	const auto &report = std::get<ApplyReport>(result);
-	json body = {{"dry_run", dry_run},
-		     {"changes", report.changes},
-		     {"writes", report.writes},
-		     {"sessions_removed", report.sessions_dropped},
-		     {"connections_removed", report.connections_dropped}};
+	json body = to_json(report, dry_run);
 	if (dry_run)
 		return later([before, body, after = std::get<Config>(parse_config(request.body))]() -> Result<json> {
 			auto counted = count_affected(before, after);
@@ -457,6 +478,10 @@ ApiAnswer Api::get_open(const ApiRequest &request)
 	size_t number = 0;
 	if (limit != bounded.query.end() && read_number(limit->second, number) && number > most_open_entries)
 		limit->second = std::to_string(most_open_entries);
+	if (request.path == "/v1/status" && controller_.ids().members.all().size() > most_open_entries)
+		return refuse(403, fmt::format("more than {} members are told of by the page: /v1/overview, "
+					       "/v1/virtual-servers, /v1/members",
+					       most_open_entries));
 	if (!names_clients(request.path))
 		return get(bounded);
 	if (*open_walks_ >= most_open_walks)
@@ -483,6 +508,8 @@ ApiAnswer Api::handle(const ApiRequest &request, bool read_only)
 		return read_only ? get_open(request) : get(request);
 	if (request.method == "PUT" && request.path == "/v1/config")
 		return put_config(request);
+	if (request.method == "POST" && request.path == "/v1/reload")
+		return reload(request);
 	if (request.method == "PATCH" && request.path.starts_with("/v1/members/"))
 		return patch_member(request);
 	if (request.method == "DELETE" && request.path == "/v1/sessions")

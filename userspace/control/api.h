@@ -59,6 +59,7 @@ private:
 	ApiAnswer get(const ApiRequest &request);
 	ApiAnswer get_events(const ApiRequest &request);
 	ApiAnswer put_config(const ApiRequest &request);
+	ApiAnswer reload(const ApiRequest &request);
 	ApiAnswer patch_member(const ApiRequest &request);
 	ApiAnswer delete_sessions(const ApiRequest &request);
 

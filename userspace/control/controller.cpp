@@ -390,6 +390,15 @@ ApplyResult Controller::reload()
 	return apply(*text, false);
 }
 
+Snapshot Controller::snapshot() const
+{
+	std::set<int> interfaces;
+
+	for (const Attachment &attachment : attachments_)
+		interfaces.insert(attachment.index);
+	return {maps_.get(), ids_, effective(), digest_key_, interfaces};
+}
+
 std::string Controller::snapshot_path() const
 {
 	if (!config_.state.snapshot)

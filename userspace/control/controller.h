@@ -47,7 +47,7 @@ struct Snapshot {
 	Ids ids;
 	Config config;
 	DigestKey digest_key{};
-	int interface = 0; // that packets come in by: any that is attached; 0: none is
+	std::set<int> interfaces; // that packets come in by
 
 	const VirtualServer *virtual_server(uint32_t id) const;
 	const Rule *rule_of(const VirtualServer &server) const { return rule(server.persistence); }
@@ -102,11 +102,7 @@ public:
 	// Once a second: for rates.
 	void sample();
 
-	Snapshot snapshot() const
-	{
-		return {maps_.get(), ids_, effective(), digest_key_,
-			attachments_.empty() ? 0 : attachments_.front().index};
-	}
+	Snapshot snapshot() const;
 	Config overridden() const { return with_overrides(config_, overrides_); }
 	Config effective() const { return with_health(with_overrides(config_, overrides_), health_); }
 	Pool effective(const Pool &pool) const { return with_health(with_overrides(pool, overrides_), health_); }

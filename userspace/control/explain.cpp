@@ -51,6 +51,13 @@ Result<Client> parse_client(const std::string &text)
 	return client;
 }
 
+// As other_end_key() of the data path.
+void mark(hf_flow_key &flow, uint32_t member)
+{
+	for (int i = 0; i < 3; i++)
+		flow.pad[i] = static_cast<uint8_t>(member >> 8 * i);
+}
+
 std::string join(const json &names)
 {
 	std::string text;
@@ -184,11 +191,6 @@ hf_flow_key Explanation::reply_key(uint32_t id, uint16_t port) const
 {
 	const hf_member member = maps_.members.get(id);
 	hf_flow_key client{}, key{};
-	const auto mark = [&](hf_flow_key &flow) {
-		for (int i = 0; i < 3; i++)
-			flow.pad[i] = static_cast<uint8_t>(id >> 8 * i);
-	};
-
 	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), client.source);
 	std::copy(server_.address.bytes().begin(), server_.address.bytes().end(), client.destination);
 	client.source_port = to_network(client_.port);
@@ -199,14 +201,14 @@ hf_flow_key Explanation::reply_key(uint32_t id, uint16_t port) const
 	if (server_.forwarding == HF_FORWARDING_DIRECT) {
 		std::copy(std::begin(client.destination), std::end(client.destination), key.source);
 		key.source_port = client.destination_port;
-		mark(key);
+		mark(key, id);
 		return key;
 	}
 	std::copy(std::begin(member.address), std::end(member.address), key.source);
 	key.source_port = member.port ? member.port : client.destination_port;
 	if (!has_sources(server_.forwarding))
 		return key;
-	mark(client);
+	mark(client, id);
 	auto end = maps_.other_ends.find(client);
 	const auto embryo = end ? std::nullopt : maps_.embryonic_connections.find(client);
 	if (embryo)
@@ -613,10 +615,14 @@ TrialSeed Explanation::seed() const
 	seed.connections.push_back(seed.flow);
 	for (const Pool &pool : snapshot_.config.pools) {
 		for (const Member &member : pool.members) {
-			if (pool.name == server_.pool)
-				seed.connections.push_back(
-					reply_key(snapshot_.ids.members.find(member_key(pool.name, member.name)),
-						  from_network(seed.flow.destination_port)));
+			if (pool.name != server_.pool)
+				continue;
+			const uint32_t id = snapshot_.ids.members.find(member_key(pool.name, member.name));
+			hf_flow_key marked = seed.flow;
+
+			mark(marked, id);
+			seed.connections.push_back(marked);
+			seed.connections.push_back(reply_key(id, from_network(seed.flow.destination_port)));
 		}
 	}
 	return seed;
@@ -624,6 +630,13 @@ TrialSeed Explanation::seed() const
 
 void Explanation::try_it()
 {
+	// A connection that is over for the data path is decided by its client's session.
+	if (keys_.empty() && rule_ && rule_->type == HF_RULE_SOURCE_ADDRESS) {
+		const auto told = steps_;
+
+		(void)keys();
+		steps_ = told;
+	}
 	trial_ = try_packet(snapshot_, server_, question_, seed());
 	const std::string outcome = trial_["outcome"];
 
@@ -632,10 +645,13 @@ void Explanation::try_it()
 				trial_["problem"].get<std::string>()));
 		return;
 	}
-	std::string what = trial_["member"].is_null() ? outcome : "goes to " + trial_["member"].get<std::string>();
+	const std::string member = trial_["member"].is_null() ? "" : trial_["member"].get<std::string>();
+	std::string what = outcome == "forwarded" ? "goes to " + member
+			   : member.empty()       ? "is " + outcome
+						  : fmt::format("is for {}, but {}", member, outcome);
 	if (!trial_["reasons"].empty())
 		what += " (counted: " + join(trial_["reasons"]) + ")";
-	const bool differs = member_ && trial_["member"] != name(member_);
+	const bool differs = member_ && member != name(member_);
 	say(fmt::format("tried with the data path's own program, such a packet {}{}", what,
 			differs ? ", which is not what the tables seemed to say: the program is right" : ""));
 }

@@ -9,6 +9,7 @@
 
 #include "datapath/encode.h"
 #include "datapath/trial.h"
+#include "netlink/netlink.h"
 
 namespace holdfast
 {
@@ -18,7 +19,7 @@ namespace
 
 using nlohmann::json;
 
-// A path takes no longer datagram.
+// What comes in one packet on any path.
 constexpr size_t most_payload = 1400;
 
 hf_rule_type type_of(const Snapshot &snapshot, const VirtualServer &server)
@@ -49,7 +50,7 @@ Bytes make_segment(const Question &question, const TrialSeed &seed)
 	udphdr udp{};
 	std::string payload = question.message.value_or("");
 
-	payload.resize(std::min(std::max(payload.size(), question.length), std::max(payload.size(), most_payload)));
+	payload.resize(std::max(payload.size(), question.length));
 	udp.source = seed.flow.source_port;
 	udp.dest = seed.flow.destination_port;
 	udp.len = to_network(static_cast<uint16_t>(sizeof(udp) + payload.size()));
@@ -76,6 +77,15 @@ std::set<uint32_t> stages_for(const Snapshot &snapshot, const VirtualServer &ser
 	return stages;
 }
 
+// Where the client's packets come in, if routes lead both ways alike.
+int interface_to(const Snapshot &snapshot, const Address &client)
+{
+	const auto netlink = Netlink::open();
+	const auto route = netlink ? (*netlink)->route(client) : std::nullopt;
+
+	return route && snapshot.interfaces.contains(route->interface) ? route->interface : *snapshot.interfaces.begin();
+}
+
 json not_tried(const Error &error)
 {
 	return {{"outcome", "not tried"}, {"problem", error.message()}};
@@ -85,7 +95,7 @@ json not_tried(const Error &error)
 
 bool can_be_tried(const Snapshot &snapshot, const VirtualServer &server)
 {
-	return snapshot.interface && !splices(server, type_of(snapshot, server));
+	return !snapshot.interfaces.empty() && !splices(server, type_of(snapshot, server));
 }
 
 json try_packet(const Snapshot &snapshot, const VirtualServer &server, const Question &question, const TrialSeed &seed)
@@ -93,6 +103,8 @@ json try_packet(const Snapshot &snapshot, const VirtualServer &server, const Que
 	std::vector<uint32_t> members;
 	json reasons = json::array();
 
+	if (seed.flow.protocol == IPPROTO_UDP && question.length > most_payload)
+		return not_tried(Error("the datagram takes more than one packet"));
 	for (const Pool &pool : snapshot.config.pools) {
 		for (const Member &member : pool.members) {
 			if (pool.name == server.pool)
@@ -106,7 +118,8 @@ json try_packet(const Snapshot &snapshot, const VirtualServer &server, const Que
 		(*trial)->copy_session(key);
 	for (const hf_flow_key &key : seed.connections)
 		(*trial)->copy_connection(key);
-	const auto outcome = (*trial)->run(seed.flow, make_segment(question, seed), snapshot.interface, members);
+	const auto outcome = (*trial)->run(seed.flow, make_segment(question, seed),
+					   interface_to(snapshot, Address(seed.flow.source)), members);
 	if (!outcome)
 		return not_tried(outcome.error());
 #define HF_REASON_NAME(reason, reason_kind, text) #reason,

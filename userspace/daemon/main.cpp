@@ -42,9 +42,9 @@ int main(int argc, char **argv)
 		const auto done = detach ? holdfast::detach_service(options) : holdfast::run_service(options);
 		if (done)
 			return 0;
-		holdfast::log_error("{}", done.error().message());
+		holdfast::log_last(done.error().message());
 	} catch (const std::exception &exception) {
-		holdfast::log_error("{}", exception.what());
+		holdfast::log_last(exception.what());
 	}
 	return 1;
 }

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <filesystem>
 #include <fmt/format.h>
-#include <mutex>
 #include <sys/random.h>
 #include <thread>
 
@@ -19,8 +18,8 @@ namespace holdfast
 namespace
 {
 
-std::mutex messages_mutex;
-std::string messages;
+// libbpf tells on the thread that has called it.
+thread_local std::string messages;
 
 int collect_message(libbpf_print_level level, const char *format, va_list arguments)
 {
@@ -29,7 +28,6 @@ int collect_message(libbpf_print_level level, const char *format, va_list argume
 	if (level == LIBBPF_DEBUG)
 		return 0;
 	vsnprintf(line, sizeof(line), format, arguments);
-	std::lock_guard lock(messages_mutex);
 	messages += line;
 	// A verifier log can be megabytes long; its end is what matters.
 	if (messages.size() > 16384)
@@ -101,8 +99,6 @@ void collect_libbpf_messages()
 
 std::string take_libbpf_messages()
 {
-	std::lock_guard lock(messages_mutex);
-
 	while (!messages.empty() && messages.back() == '\n')
 		messages.pop_back();
 	return std::exchange(messages, {});

@@ -18,14 +18,13 @@ namespace holdfast
 namespace
 {
 
-// As bpf/maps.h has them: what the data path reads only.
-const std::set<std::string> settings = {"virtual_servers", "port_ranges",    "virtual_server_settings",
-					"rules",           "pools",          "members",
-					"member_services", "selection",      "source_addresses",
-					"addresses",       "next_hops",      "next_hop_index",
-					"installation",    "early_limits",   "syn_cookie_keys",
-					"pool_endpoints",  "cookie_members", "cookie_texts",
-					"wall_clock"};
+// What a trial shares: settings (bpf/maps.h) that programs read and never write. In members and next hops they note what
+// the FIB has answered.
+const std::set<std::string> settings = {
+	"virtual_servers", "port_ranges",  "virtual_server_settings", "rules",          "pools",
+	"member_services", "selection",    "source_addresses",        "addresses",      "next_hop_index",
+	"installation",    "early_limits", "syn_cookie_keys",         "pool_endpoints", "cookie_members",
+	"cookie_texts",    "wall_clock"};
 // Of a trial's own maps. An LRU needs some for each CPU.
 constexpr uint32_t trial_entries = 4096;
 
@@ -33,7 +32,7 @@ constexpr uint32_t trial_entries = 4096;
 void size_for_trial(bpf_map *map, const bpf_map *live)
 {
 	const std::string name = bpf_map__name(map);
-	const bool by_id = name.starts_with("member_") || name.ends_with("_counters") || name == "session_rates" ||
+	const bool by_id = name.starts_with("member") || name == "next_hops" || name == "session_rates" ||
 			   name == "pool_turns" || name == "reasons";
 
 	bpf_map__set_max_entries(map, by_id ? bpf_map__max_entries(live)

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <cstring>
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
 namespace holdfast
@@ -20,6 +22,15 @@ bool counted(int map, uint32_t index, size_t size)
 
 	return bpf_map_lookup_elem(map, &index, values.data()) == 0 &&
 	       std::any_of(values.begin(), values.end(), [](uint64_t word) { return word != 0; });
+}
+
+// What the load balancer answers itself is for the client.
+bool is_for(const Bytes &frame, const uint8_t (&address)[16])
+{
+	const bool ipv4 = frame.size() > 13 && frame[12] == 0x08 && frame[13] == 0x00;
+	const size_t at = ETH_HLEN + (ipv4 ? 16 : 24), length = ipv4 ? 4 : 16;
+
+	return frame.size() >= at + length && std::memcmp(frame.data() + at, address + 16 - length, length) == 0;
 }
 
 template <typename Key, typename Value> void copy_entry(const HashMap<Key, Value> &live, int own, const Key &key)
@@ -38,8 +49,9 @@ Result<std::unique_ptr<Trial>> Trial::load(const Maps &live, const std::set<uint
 	if (!programs)
 		return programs.error();
 	trial->programs_ = std::move(*programs);
-	// Whose turn it is, who is full, who has had this second's connections.
-	for (const char *name : {"pool_turns", "member_connections", "member_rates", "session_rates", "routes"}) {
+	// Who there is, whose turn it is, who is full, who has had this second's connections.
+	for (const char *name :
+	     {"members", "next_hops", "routes", "pool_turns", "member_connections", "member_rates", "session_rates"}) {
 		if (auto copied = trial->copy_array(name); !copied)
 			return copied.error();
 	}
@@ -115,7 +127,8 @@ Result<TrialOutcome> Trial::run(const hf_flow_key &flow, const Bytes &segment, i
 		return Error::system("trying a packet", -failed);
 	outcome.dropped = options.retval == TC_ACT_SHOT;
 	outcome.member = member_of(flow, members);
-	outcome.forwarded = options.retval == TC_ACT_REDIRECT && outcome.member;
+	out.resize(options.data_size_out);
+	outcome.forwarded = options.retval == TC_ACT_REDIRECT && outcome.member && !is_for(out, flow.source);
 	for (uint32_t reason = 0; reason < HF_REASON_COUNT; reason++) {
 		if (counted(programs_->tc_map("reasons"), reason, sizeof(uint64_t)))
 			outcome.reasons.push_back(reason);

@@ -18,7 +18,7 @@ namespace holdfast
 struct TrialOutcome {
 	bool forwarded = false;        // towards a member
 	bool dropped = false;          // if neither: answered by the load balancer, or the host's
-	uint32_t member = 0;           // 0: none
+	uint32_t member = 0;           // that was chosen, also if nothing could be sent to it; 0: none
 	std::vector<uint32_t> reasons; // of enum hf_reason, that were counted
 };
 

@@ -9,7 +9,6 @@
 #include <fmt/ranges.h>
 #include <map>
 #include <memory>
-#include <optional>
 #include <sys/utsname.h>
 #include <thread>
 
@@ -24,6 +23,8 @@ namespace
 {
 
 constexpr auto answer_time = std::chrono::milliseconds(500);
+// A table of neighbours has room for 1,024 by default.
+constexpr size_t most_asked = 256;
 // As many members of one kind are named, the others counted.
 constexpr size_t most_named = 10;
 
@@ -33,14 +34,14 @@ struct Network {
 	std::vector<HostAddress> addresses;
 	std::map<std::string, int> index; // of links, by name
 
-	static std::optional<Network> read(Netlink &netlink)
+	static Result<Network> read(Netlink &netlink)
 	{
 		auto links = netlink.links();
 		auto addresses = netlink.addresses();
 		Network network;
 
 		if (!links || !addresses)
-			return std::nullopt;
+			return links ? addresses.error() : links.error();
 		network.links = std::move(*links);
 		network.addresses = std::move(*addresses);
 		for (const auto &[index, link] : network.links)
@@ -90,7 +91,12 @@ void examine_forwarding(const Config &config, std::vector<Finding> &findings)
 					 fmt::format("interface {}: {} forwarding is off, so the kernel does not say "
 						     "where packets go",
 						     interface.name, family),
-					 fmt::format("sysctl -w net.{}.conf.{}.forwarding=1", family, interface.name)});
+					 // A dot in a name (a VLAN device's) is none between names.
+					 interface.name.find('.') == std::string::npos
+						 ? fmt::format("sysctl -w net.{}.conf.{}.forwarding=1", family,
+							       interface.name)
+						 : fmt::format("sysctl -w net/{}/conf/{}/forwarding=1", family,
+							       interface.name)});
 		}
 	}
 }
@@ -118,6 +124,11 @@ void examine_interfaces(const Config &config, const Network &network, std::vecto
 		if (!link.up)
 			findings.push_back({true, fmt::format("interface {}: it is down", interface.name),
 					    fmt::format("ip link set {} up", interface.name)});
+		else if (!link.carrier)
+			findings.push_back(
+				{true,
+				 fmt::format("interface {}: nothing is at its other end (no carrier)", interface.name),
+				 "look at the cable, or at the other end of the veth"});
 		if (link.mtu < largest->mtu)
 			findings.push_back(
 				{false,
@@ -136,10 +147,12 @@ bool is_attached(const Network &network, const std::set<int> &interfaces, int ou
 {
 	if (interfaces.contains(out))
 		return true;
-	if (auto link = network.links.find(out); link != network.links.end() && link->second.lower)
-		return is_attached(network, interfaces, link->second.lower);
-	return std::any_of(interfaces.begin(), interfaces.end(),
-			   [&](int index) { return network.links.at(index).master == out; });
+	const auto link = network.links.find(out);
+	if (link != network.links.end() && link->second.lower && is_attached(network, interfaces, link->second.lower))
+		return true;
+	return std::any_of(network.links.begin(), network.links.end(), [&](const auto &one) {
+		return one.second.master == out && is_attached(network, interfaces, one.first);
+	});
 }
 
 // Of many that are alike.
@@ -191,14 +204,21 @@ void examine_ways_out(const Config &config, const Network &network, Netlink &net
 	std::vector<std::string> without_route;
 	std::map<int, std::vector<std::string>> elsewhere;
 
+	// What answers past us has a way of its own.
+	std::map<std::string, bool> answers_here;
+	for (const VirtualServer &server : config.virtual_servers)
+		answers_here[server.pool] |= server.forwarding != HF_FORWARDING_DIRECT;
 	for (const Pool &pool : config.pools) {
+		const auto used = answers_here.find(pool.name);
+
 		for (const Member &member : pool.members) {
-			if (own.contains(member.address))
+			if (used == answers_here.end() || own.contains(member.address) ||
+			    member.status == MemberStatus::disabled)
 				continue;
 			const auto route = netlink.route(member.address);
 			if (!route)
 				without_route.push_back(name_of(pool, member));
-			else if (!is_attached(network, interfaces, route->interface))
+			else if (used->second && !is_attached(network, interfaces, route->interface))
 				elsewhere[route->interface].push_back(name_of(pool, member));
 		}
 	}
@@ -208,6 +228,75 @@ void examine_ways_out(const Config &config, const Network &network, Netlink &net
 			fmt::format("its way leads over {}, where no program of ours would see its answers",
 				    network.name(interface)),
 			fmt::format("name {} in `interfaces`, or change the route", network.name(interface)));
+}
+
+Finding not_examined(const Error &error)
+{
+	return {true, fmt::format("the network could not be examined: {}", error.message()),
+		"run it as root, in the daemon's network namespace"};
+}
+
+template <typename Look> void with_network(std::vector<Finding> &findings, Look look)
+{
+	auto netlink = Netlink::open();
+	auto network = netlink ? Network::read(**netlink) : netlink.error();
+
+	if (network)
+		look(*network, **netlink);
+	else
+		findings.push_back(not_examined(network.error()));
+}
+
+using Places = std::set<std::pair<int, Address>>; // interface, virtual address
+
+// The kernel does not listen to who else has an IPv6 address of its own.
+Places places_to_ask(const Config &config, const Network &network, const std::set<Address> &own)
+{
+	const std::set<int> interfaces = interfaces_of(config, network);
+	Places places;
+
+	for (const VirtualServer &server : config.virtual_servers) {
+		const int where = interface_of(server.address, network.addresses, network.links, interfaces);
+
+		if (where && places.size() < most_asked && (server.address.is_ipv4() || !own.contains(server.address)))
+			places.emplace(where, server.address);
+	}
+	return places;
+}
+
+// Those neighbours that answer now. What was known of them before is forgotten, but for what somebody has entered.
+Result<std::vector<Neighbour>> ask_all(Netlink &netlink, Places places)
+{
+	std::vector<Neighbour> answers;
+
+	if (places.empty())
+		return answers;
+	auto before = netlink.neighbours();
+	if (!before)
+		return before.error();
+	for (const Neighbour &neighbour : *before) {
+		const std::pair place(neighbour.interface, neighbour.address);
+
+		if (neighbour.permanent || neighbour.managed)
+			places.erase(place);
+		else if (places.contains(place))
+			(void)netlink.forget(place.first, place.second);
+	}
+	for (const auto &[interface, address] : places) {
+		if (auto asked = netlink.ask_for(interface, address); !asked)
+			return asked.error();
+	}
+	std::this_thread::sleep_for(answer_time);
+	auto after = netlink.neighbours();
+	for (const auto &[interface, address] : places)
+		(void)netlink.forget(interface, address);
+	if (!after)
+		return after.error();
+	for (const Neighbour &neighbour : *after) {
+		if (neighbour.valid && places.contains({neighbour.interface, neighbour.address}))
+			answers.push_back(neighbour);
+	}
+	return answers;
 }
 
 } // namespace
@@ -248,12 +337,10 @@ std::vector<Finding> examine_host(const Config &config)
 	std::vector<Finding> findings;
 
 	examine_forwarding(config, findings);
-	if (auto netlink = Netlink::open()) {
-		if (const auto network = Network::read(**netlink)) {
-			examine_interfaces(config, *network, findings);
-			examine_members(config, *network, findings);
-		}
-	}
+	with_network(findings, [&](const Network &network, Netlink &) {
+		examine_interfaces(config, network, findings);
+		examine_members(config, network, findings);
+	});
 	if (!config.virtual_servers.empty())
 		findings.push_back(
 			{false,
@@ -267,49 +354,41 @@ std::vector<Finding> examine_routes(const Config &config)
 {
 	std::vector<Finding> findings;
 
-	if (auto netlink = Netlink::open()) {
-		if (const auto network = Network::read(**netlink))
-			examine_ways_out(config, *network, **netlink, findings);
-	}
+	with_network(findings, [&](const Network &network, Netlink &netlink) {
+		examine_ways_out(config, network, netlink, findings);
+	});
 	return findings;
 }
 
 std::vector<Finding> examine_neighbours(const Config &config)
 {
 	std::vector<Finding> findings;
-	std::set<std::pair<int, Address>> asked;
-	auto netlink = Netlink::open();
 
-	if (!netlink)
-		return findings;
-	const auto network = Network::read(**netlink);
-	if (!network)
-		return findings;
-	const std::set<int> interfaces = interfaces_of(config, *network);
-	for (const VirtualServer &server : config.virtual_servers) {
-		const int where = interface_of(server.address, network->addresses, network->links, interfaces);
+	with_network(findings, [&](const Network &network, Netlink &netlink) {
+		const std::set<Address> own = own_addresses_of(network);
+		const Places places = places_to_ask(config, network, own);
+		auto answers = ask_all(netlink, places);
 
-		if (where && asked.emplace(where, server.address).second)
-			(void)(*netlink)->ask_for(where, server.address);
-	}
-	if (asked.empty())
-		return findings;
-	std::this_thread::sleep_for(answer_time);
-	const auto neighbours = (*netlink)->neighbours();
-	if (!neighbours)
-		return findings;
-	for (const Neighbour &neighbour : *neighbours) {
-		if (neighbour.valid && asked.contains({neighbour.interface, neighbour.address}))
-			findings.push_back({true,
-					    fmt::format("virtual address {}: {:02x} on {} answers for it, too: clients "
-							"reach one or the "
-							"other",
-							neighbour.address.text(), fmt::join(neighbour.mac, ":"),
-							network->name(neighbour.interface)),
-					    "take it off that host, or give it no neighbour's answer there "
-					    "(arp_ignore=1 for members of "
-					    "`direct`)"});
-	}
+		if (!answers) {
+			findings.push_back(not_examined(answers.error()));
+			return;
+		}
+		for (const Neighbour &neighbour : *answers) {
+			const bool ours =
+				std::any_of(network.links.begin(), network.links.end(),
+					    [&](const auto &link) { return link.second.mac == neighbour.mac; });
+			const std::string who =
+				fmt::format("virtual address {}: {:02x} on {} answers for it", neighbour.address.text(),
+					    fmt::join(neighbour.mac, ":"), network.name(neighbour.interface));
+
+			if (!ours && own.contains(neighbour.address))
+				findings.push_back({true, who + ", too: clients reach one or the other",
+						    "take it off that host, or give it no neighbour's answer there "
+						    "(arp_ignore=1 for members of `direct`)"});
+			else if (!ours)
+				findings.push_back({false, who + ", and not this host", ""});
+		}
+	});
 	return findings;
 }
 

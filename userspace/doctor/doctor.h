@@ -28,8 +28,8 @@ std::vector<Finding> examine_kernel();
 std::vector<Finding> examine_host(const Config &config);
 // Of the ways to members: a question to the kernel for each.
 std::vector<Finding> examine_routes(const Config &config);
-// Whether a neighbour answers for a virtual address. Asks on the wire, and waits up to half a second for answers;
-// needs CAP_NET_ADMIN.
+// Whether a neighbour answers for a virtual address (for the first 256; of IPv6, for those that this host has not).
+// Asks on the wire, and waits half a second for answers; needs CAP_NET_ADMIN.
 std::vector<Finding> examine_neighbours(const Config &config);
 // `fallbacks`: interfaces that are not attached as they might be, in words. `unresolved`: members whose neighbour nobody
 // knows.

@@ -132,6 +132,7 @@ Link read_link(const nlmsghdr *message)
 	link.index = body->ifi_index;
 	link.ethernet = body->ifi_type == ARPHRD_ETHER;
 	link.up = body->ifi_flags & IFF_UP;
+	link.carrier = body->ifi_flags & IFF_RUNNING;
 	if (attributes[IFLA_IFNAME])
 		link.name = mnl_attr_get_str(attributes[IFLA_IFNAME]);
 	if (attributes[IFLA_MTU])
@@ -280,20 +281,32 @@ Result<void> Netlink::manage(int interface, const Address &address, bool on)
 	return {};
 }
 
-Result<void> Netlink::ask_for(int interface, const Address &address)
+// 0, or an errno value.
+int Netlink::change_neighbour(uint16_t type, uint16_t flags, int interface, const Address &address)
 {
 	std::array<char, 256> buffer{};
 	nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
 
-	request->nlmsg_type = RTM_NEWNEIGH;
-	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+	request->nlmsg_type = type;
+	request->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
 	auto *body = static_cast<ndmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(ndmsg)));
 	body->ndm_family = family_of(address);
 	body->ndm_ifindex = interface;
-	body->ndm_flags = NTF_USE;
+	body->ndm_flags = type == RTM_NEWNEIGH ? NTF_USE : 0;
 	add_address(request, NDA_DST, address);
-	const int failed = ask(socket_.get(), request, ++sequence_, [](const nlmsghdr *) {});
-	if (failed)
+	return ask(socket_.get(), request, ++sequence_, [](const nlmsghdr *) {});
+}
+
+Result<void> Netlink::ask_for(int interface, const Address &address)
+{
+	if (const int failed = change_neighbour(RTM_NEWNEIGH, NLM_F_CREATE, interface, address))
+		return Error::system(fmt::format("netlink: neighbour {}", address.text()), failed);
+	return {};
+}
+
+Result<void> Netlink::forget(int interface, const Address &address)
+{
+	if (const int failed = change_neighbour(RTM_DELNEIGH, 0, interface, address); failed && failed != ENOENT)
 		return Error::system(fmt::format("netlink: neighbour {}", address.text()), failed);
 	return {};
 }

@@ -28,6 +28,7 @@ struct Link {
 	uint32_t mtu = 0;
 	bool ethernet = false;
 	bool up = false;
+	bool carrier = false;
 	// A VLAN device: the tag it adds, and the device that it is on.
 	uint16_t vlan_id = 0; // 0: not a VLAN device
 	uint16_t vlan_protocol = 0;
@@ -83,6 +84,8 @@ public:
 
 	// Asks the network, once, who has an address; who answers is among neighbours() soon.
 	Result<void> ask_for(int interface, const Address &address);
+	// Takes a neighbour's entry out; none is no error.
+	Result<void> forget(int interface, const Address &address);
 
 	Result<std::vector<HostAddress>> addresses();
 	// Gives an interface an address of its own (a whole one: /32, /128), or takes it away again. It is marked
@@ -91,6 +94,8 @@ public:
 
 private:
 	Netlink() = default;
+
+	int change_neighbour(uint16_t type, uint16_t flags, int interface, const Address &address);
 
 	struct Close {
 		void operator()(mnl_socket *socket) const;

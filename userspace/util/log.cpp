@@ -124,6 +124,14 @@ void log_line(LogLevel level, const std::string &text, const LogFields &fields)
 		fmt::print(stderr, "holdfastd: {}: {}\n", word, text);
 }
 
+void log_last(const std::string &text)
+{
+	if (format == LogFormat::text && is_journal(STDERR_FILENO))
+		fmt::print(stderr, "<{}>{}\n", static_cast<int>(LogLevel::error), text);
+	else
+		log_line(LogLevel::error, text);
+}
+
 void log_at_will(LogLevel level, const std::string &text)
 {
 	if (const auto repeated = count_repeated(text))

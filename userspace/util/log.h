@@ -23,6 +23,9 @@ enum class LogLevel { error = 3, warning = 4, info = 6 };
 using LogFields = std::vector<std::pair<std::string, std::string>>;
 
 void log_line(LogLevel level, const std::string &text, const LogFields &fields = {});
+// The last line before an exit, an error: on stderr in any case, as the journal may not find out any more whose entry
+// another would be.
+void log_last(const std::string &text);
 // Of what clients can cause at will: a line that is repeated within ten seconds is counted instead, and the count
 // written with its next one.
 void log_at_will(LogLevel level, const std::string &text);
