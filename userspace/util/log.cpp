@@ -64,7 +64,7 @@ bool send_to_journal(LogLevel level, const std::string &text, const LogFields &f
 
 		std::transform(upper.begin(), upper.end(), upper.begin(),
 			       [](unsigned char c) { return std::toupper(c); });
-		entry.push_back(upper + "=" + value);
+		entry.push_back(fmt::format("{}={}", upper, value));
 	}
 	for (std::string &one : entry)
 		parts.push_back({one.data(), one.size()});
