@@ -40,7 +40,8 @@ Bytes make_segment(const Question &question, const TrialSeed &seed)
 		tcp.dest = seed.flow.destination_port;
 		tcp.seq = tcp.ack_seq = to_network(uint32_t{1});
 		tcp.doff = sizeof(tcp) / 4;
-		(seed.begins ? tcp.syn : tcp.ack) = 1;
+		tcp.syn = seed.begins;
+		tcp.ack = !seed.begins;
 		tcp.window = to_network(uint16_t{65535});
 		append(segment, tcp);
 		tcp.check = transport_checksum(seed.flow, segment);
