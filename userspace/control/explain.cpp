@@ -108,6 +108,7 @@ private:
 		for (uint32_t port = server_.first_port; port <= server_.last_port; port++)
 			visit(static_cast<uint16_t>(port));
 	}
+	hf_flow_key client_flow(uint16_t port) const;
 	hf_flow_key reply_key(uint32_t id, uint16_t port) const;
 	uint32_t age(uint32_t then) const { return static_cast<int32_t>(now_ - then) > 0 ? now_ - then : 0; }
 	std::optional<hf_connection> connection() const;
@@ -186,16 +187,26 @@ std::string Explanation::unfit(uint32_t id) const
 	return why.empty() ? restraint(id, maps_.members.get(id)) : why;
 }
 
+// From the client's socket to a port of the virtual server.
+hf_flow_key Explanation::client_flow(uint16_t port) const
+{
+	hf_flow_key flow{};
+
+	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), flow.source);
+	std::copy(server_.address.bytes().begin(), server_.address.bytes().end(), flow.destination);
+	flow.source_port = to_network(client_.port);
+	flow.destination_port = to_network(port);
+	flow.protocol = static_cast<uint8_t>(server_.protocol);
+	return flow;
+}
+
 // As connection_partner_key() of the data path, of datagrams.
 hf_flow_key Explanation::reply_key(uint32_t id, uint16_t port) const
 {
 	const hf_member member = maps_.members.get(id);
-	hf_flow_key client{}, key{};
-	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), client.source);
-	std::copy(server_.address.bytes().begin(), server_.address.bytes().end(), client.destination);
-	client.source_port = to_network(client_.port);
-	client.destination_port = to_network(port);
-	client.protocol = key.protocol = static_cast<uint8_t>(server_.protocol);
+	hf_flow_key client = client_flow(port), key{};
+
+	key.protocol = client.protocol;
 	std::copy(std::begin(client.source), std::end(client.source), key.destination);
 	key.destination_port = client.source_port;
 	if (server_.forwarding == HF_FORWARDING_DIRECT) {
@@ -240,18 +251,12 @@ bool Explanation::is_bound(uint32_t id) const
 std::optional<hf_connection> Explanation::connection() const
 {
 	std::optional<hf_connection> found;
-	hf_flow_key key{};
 
 	if (!client_.port)
 		return found;
-	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), key.source);
-	std::copy(server_.address.bytes().begin(), server_.address.bytes().end(), key.destination);
-	key.source_port = to_network(client_.port);
-	key.protocol = static_cast<uint8_t>(server_.protocol);
 	each_port([&](uint16_t port) {
-		key.destination_port = to_network(port);
 		if (!found)
-			found = maps_.connections.find(key);
+			found = maps_.connections.find(client_flow(port));
 	});
 	return found;
 }
@@ -591,26 +596,21 @@ void Explanation::by_method(bool in_turn)
 TrialSeed Explanation::seed() const
 {
 	TrialSeed seed;
-	uint16_t port = client_.port ? client_.port : 61000;
+	uint16_t unused = 61000;
 
-	std::copy(client_.address.bytes().begin(), client_.address.bytes().end(), seed.flow.source);
-	std::copy(server_.address.bytes().begin(), server_.address.bytes().end(), seed.flow.destination);
-	seed.flow.protocol = static_cast<uint8_t>(server_.protocol);
-	seed.flow.destination_port = to_network(server_.first_port);
-	seed.flow.source_port = to_network(port);
-	while (!client_.port && port > 1024 && maps_.connections.find(seed.flow))
-		seed.flow.source_port = to_network(--port);
+	seed.flow = client_flow(server_.first_port);
+	if (!client_.port)
+		seed.flow.source_port = to_network(unused);
+	while (!client_.port && unused > 1024 && maps_.connections.find(seed.flow))
+		seed.flow.source_port = to_network(--unused);
 	seed.begins = std::string(by_) != "connection";
 	seed.sessions = keys_;
 	if (!client_.port)
 		return seed;
 	seed.sessions.push_back(socket_key());
-	each_port([&](uint16_t one) {
-		hf_flow_key key = seed.flow;
-
-		key.destination_port = to_network(one);
-		if (maps_.connections.find(key))
-			seed.flow = key;
+	each_port([&](uint16_t port) {
+		if (maps_.connections.find(client_flow(port)))
+			seed.flow = client_flow(port);
 	});
 	seed.connections.push_back(seed.flow);
 	for (const Pool &pool : snapshot_.config.pools) {
