@@ -550,6 +550,41 @@ TEST_F(Daemon, ABadRequestDoesNotHurt)
 	EXPECT_EQ(request("http://x/v1/status"), "200");
 }
 
+// Before it touches anything, a daemon says that it cannot take these maps over.
+TEST_F(Daemon, MapsOfAnotherLayoutAreRefusedAndServe)
+{
+	lab_.start_daemon(shop(by_address));
+	const std::string server = lab_.ask_tcp(true, 1);
+	ASSERT_NE(server, "");
+	lab_.stop_daemon(SIGTERM);
+	const std::string installation = lab_.pins() + "/installation";
+	auto value = nlohmann::json::parse(
+		shell(fmt::format("bpftool -j map lookup pinned {} key 0 0 0 0", installation)).output)["value"];
+	auto write = [&](const std::string &first) {
+		value[0] = first;
+		std::string bytes;
+		for (const auto &byte : value)
+			bytes += " " + byte.get<std::string>();
+		return shell(fmt::format("bpftool map update pinned {} key 0 0 0 0 value{}", installation, bytes))
+			.status;
+	};
+	const std::string layout = value[0];
+
+	ASSERT_EQ(write("0xfe"), 0);
+	const Ran refused = lab_.run(
+		"balancer",
+		fmt::format("timeout 30 {} --config {}/holdfast.yaml --socket {}/holdfast.sock --pin-dir {} "
+			    "--state-dir {}/state",
+			    program("holdfastd"), lab_.directory(), lab_.directory(), lab_.pins(), lab_.directory()));
+	EXPECT_EQ(refused.status, 1);
+	EXPECT_NE(refused.output.find("the maps there have layout 254"), std::string::npos) << refused.output;
+	EXPECT_NE(refused.output.find("holdfastd --detach"), std::string::npos) << refused.output;
+	EXPECT_EQ(lab_.ask_tcp(true, 1), server) << "the kernel goes on";
+	ASSERT_EQ(write(layout), 0);
+	lab_.start_daemon();
+	EXPECT_EQ(lab_.ask_tcp(true, 1), server);
+}
+
 TEST_F(Daemon, AnotherDaemonsSocketAndFiltersAreLeftAlone)
 {
 	lab_.start_daemon(shop(by_address, 3, "tc"));
@@ -711,7 +746,7 @@ TEST_F(Daemon, AChangeBringsTheProgramsThatItNeeds)
 	}
 }
 
-TEST_F(Daemon, ColoursAreForTerminals)
+TEST_F(Daemon, TablesFitAndColoursAreForTerminals)
 {
 	lab_.start_daemon(shop(by_address));
 	auto on_a_terminal = [&](const std::string &environment) {
@@ -721,6 +756,14 @@ TEST_F(Daemon, ColoursAreForTerminals)
 	};
 
 	EXPECT_EQ(lab_.holdfast("status").output.find('\x1b'), std::string::npos);
+	ASSERT_NE(lab_.ask_tcp(true, 1), "");
+	for (const char *table :
+	     {"members", "pools", "rules", "interfaces", "virtual-servers", "sessions", "connections"}) {
+		std::istringstream lines(lab_.holdfast(std::string("show ") + table).output);
+
+		for (std::string line; std::getline(lines, line);)
+			EXPECT_LE(line.size(), 80U) << table << ": " << line;
+	}
 	EXPECT_NE(on_a_terminal("TERM=xterm").find("\x1b[32mup\x1b[0m"), std::string::npos)
 		<< on_a_terminal("TERM=xterm");
 	EXPECT_EQ(on_a_terminal("TERM=xterm NO_COLOR=1").find('\x1b'), std::string::npos);

@@ -157,7 +157,7 @@ std::string print_advice(const json &body)
 
 std::string print_virtual_servers(const json &list)
 {
-	Table table({"VIRTUAL SERVER", "ADDRESS", "PORT", "PROTO", "POOL", "PERSISTENCE", "CONNECTIONS", "CONN/S"});
+	Table table({"VIRTUAL SERVER", "ADDRESS", "PORT", "PROTO", "POOL", "PERSISTENCE", "CONN", "CONN/S"});
 
 	for (const json &one : list)
 		table.add({one["name"], one["address"], one["port"], one["protocol"], one["pool"],
@@ -226,7 +226,7 @@ std::string print_event(const json &event)
 
 std::string print_rules(const json &list)
 {
-	Table table({"RULE", "TYPE", "TIMEOUT", "IPV4 MASK", "IPV6 MASK"});
+	Table table({"RULE", "TYPE", "TIMEOUT", "MASK4", "MASK6"});
 
 	for (const json &one : list) {
 		auto setting = [&](const char *key) { return one.contains(key) ? number(one[key]) : "-"; };
@@ -290,16 +290,29 @@ std::string print_sessions(const json &body)
 
 std::string print_connections(const json &body)
 {
-	Table table({"PROTO", "CLIENT", "ADDRESS", "MEMBER", "STATE", "AGE", "IDLE", "SHIFT", "HELD", "MOVES"});
+	auto is_spliced = [](const json &one) { return one.contains("held"); };
+	const json &list = body["connections"];
+	std::vector<std::string> header = {"PROTO", "CLIENT", "ADDRESS", "MEMBER", "STATE", "AGE", "IDLE"};
+	const bool any_spliced = std::any_of(list.begin(), list.end(), is_spliced);
 
-	for (const json &one : body["connections"]) {
-		const bool spliced = one.contains("held");
+	if (any_spliced)
+		header.insert(header.end(), {"SHIFT", "HELD", "MOVES"});
+	Table table(header);
+	for (const json &one : list) {
+		const bool spliced = is_spliced(one);
+		std::vector<std::string> row = {one["protocol"],
+						one["client"],
+						one["address"],
+						one["member"].is_null() ? "-" : one["member"].get<std::string>(),
+						one["state"],
+						print_seconds(one["age"]),
+						print_seconds(one["idle"])};
 
-		table.add({one["protocol"], one["client"], one["address"],
-			   one["member"].is_null() ? "-" : one["member"].get<std::string>(), one["state"],
-			   print_seconds(one["age"]), print_seconds(one["idle"]),
-			   spliced && !one["shift"].is_null() ? number(one["shift"]) : "-",
-			   spliced ? number(one["held"]) : "-", spliced ? number(one["rebinds"]) : "-"});
+		if (any_spliced)
+			row.insert(row.end(),
+				   {spliced && !one["shift"].is_null() ? number(one["shift"]) : "-",
+				    spliced ? number(one["held"]) : "-", spliced ? number(one["rebinds"]) : "-"});
+		table.add(row);
 	}
 	return table.text() + fmt::format("{} of {} connections\n", number(body["shown"]), number(body["matched"]));
 }
