@@ -216,6 +216,17 @@ static __always_inline int packet_out_neighbour(hook_context *context, __u32 int
 	return bpf_redirect_neigh(interface, NULL, 0, 0);
 }
 
+/* The packet, or a copy of it as it is now, comes in once more by the interface that it came by. */
+static __always_inline int packet_in(hook_context *context)
+{
+	return bpf_redirect(context->ifindex, BPF_F_INGRESS);
+}
+
+static __always_inline int packet_in_clone(hook_context *context)
+{
+	return bpf_clone_redirect(context, context->ifindex, BPF_F_INGRESS);
+}
+
 /* Sends a copy of the packet, as it is now. */
 static __always_inline int packet_out_clone(hook_context *context, __u32 interface)
 {

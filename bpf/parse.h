@@ -24,6 +24,7 @@
 /* The field of the IPv4 header; IPv6's is brought into the same form. */
 #define FRAGMENT_OFFSET 0x1fff
 #define FRAGMENT_MORE 0x2000
+#define FRAGMENT_NEVER 0x4000 /* "do not fragment" */
 
 struct packet {
 	struct hf_flow_key flow;

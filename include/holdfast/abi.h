@@ -22,7 +22,7 @@
 #include "state.h"
 
 /* Changes with every change of a layout or a meaning below. Pinned with the maps. */
-#define HF_ABI_VERSION 12
+#define HF_ABI_VERSION 13
 
 /* installation: one entry, pinned: what a later daemon must know before it adopts the maps. */
 struct hf_installation {

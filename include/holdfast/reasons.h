@@ -110,6 +110,7 @@
 	REASON(member_replaced, fallback, "a member did not accept a spliced connection: another one was asked")       \
 	REASON(echo_answered, fallback, "a ping to a virtual address was answered")                                    \
 	REASON(icmp_translated, fallback, "an ICMP error about a connection's packet went to whom it concerns")        \
+	REASON(fragmented, fallback, "an IPv4 packet that nat46 or nat64 makes too long was cut")                      \
 	REASON(backup_chosen, fallback, "no other member was usable: a backup was chosen")                             \
 	REASON(hash_second_choice, fallback, "the member that the hash names is not usable: another one was taken")    \
 	REASON(next_hop_fib, fallback, "the next hop was not in the mirror: the routing table was asked")              \

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 // nat46 and nat64: headers of one family become the other's, and back. What is expected
 // is put together from nothing.
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <linux/if_packet.h>
+#include <linux/pkt_cls.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <poll.h>
 #include <random>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "bpf/splice_fixture.h"
 
@@ -276,6 +284,151 @@ TEST_P(Family, WhatIsTooBigIsToldInItsSendersTerms)
 	const size_t at = ipv4() ? 34 : 54;
 	EXPECT_EQ(told.packet.at(at), ipv4() ? 3 : 2);
 	EXPECT_EQ(told.packet.at(at + 6) << 8 | told.packet.at(at + 7), most);
+}
+
+// What came in once more, by the interface that test runs come by.
+class Again
+{
+public:
+	Again() : socket_(::socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL)))
+	{
+		sockaddr_ll address{};
+
+		address.sll_family = AF_PACKET;
+		address.sll_protocol = htons(ETH_P_ALL);
+		address.sll_ifindex = static_cast<int>(if_nametoindex("lo"));
+		if (::bind(socket_, reinterpret_cast<sockaddr *>(&address), sizeof(address)))
+			throw std::runtime_error("bind");
+	}
+	~Again() { ::close(socket_); }
+	Again(const Again &) = delete;
+	Again &operator=(const Again &) = delete;
+
+	Bytes next() const
+	{
+		Bytes frame(65536);
+		pollfd ready{socket_, POLLIN, 0};
+
+		if (::poll(&ready, 1, 1000) != 1)
+			return {};
+		const ssize_t length = ::recv(socket_, frame.data(), frame.size(), 0);
+		frame.resize(static_cast<size_t>(std::max<ssize_t>(length, 0)));
+		return frame;
+	}
+
+private:
+	int socket_;
+};
+
+// An IPv4 packet that its sender allows to be fragmented, is (RFC 7915, 4.1): into what every IPv6 link carries.
+TEST_P(Family, WhatBecomesTooLongIsCut)
+{
+	if (!ipv4())
+		return;
+	Testbed bed(with("port: 53, protocol: udp"));
+	bed.maps->next_hops.live(1)->mtu = 1500;
+	const Again again;
+	struct Case {
+		size_t size;     // of the datagram, with its header
+		uint16_t offset; // of this fragment of it
+		bool more, summed;
+	};
+	constexpr size_t piece = 1232;
+	uint64_t cuts = 0;
+	uint16_t id = 100;
+
+	// Whole ones, fragments of larger ones, and one that is cut again; 1452 would fit.
+	for (const Case &one : {Case{1480, 0, false, true},
+				{1480, 0, false, false},
+				{1473, 0, false, true},
+				{1480, 0, true, true},
+				{1480, 185, true, true},
+				{1480, 185, false, true},
+				{2900, 0, false, true}}) {
+		auto datagram = [&](const std::string &from, const std::string &to, uint16_t port, bool summed) {
+			Udp udp{.source = 5000, .destination = port};
+
+			if (!summed)
+				udp.checksum = 0;
+			const Bytes frame = network(from, to, {}, 17) / udp / Payload(one.size - 8);
+			return Bytes(frame.end() - static_cast<long>(one.size), frame.end());
+		};
+		// Of IPv4, what comes and comes again; of IPv6, what the member gets.
+		auto ipv4_part = [&](const Bytes &all, size_t begin, size_t end, bool more, bool never = false) {
+			Payload part(0);
+
+			part.bytes.assign(all.begin() + static_cast<long>(begin), all.begin() + static_cast<long>(end));
+			return Bytes(network(client(), vip(),
+					     {.offset = static_cast<uint16_t>(one.offset + begin / 8),
+					      .more = more,
+					      .id = id,
+					      .whole = never},
+					     17) /
+				     part);
+		};
+		auto ipv6_part = [&](const Bytes &all, size_t begin, size_t end, bool more) {
+			Payload part(0);
+
+			part.bytes.assign(all.begin() + static_cast<long>(begin), all.begin() + static_cast<long>(end));
+			Bytes built = network(source(), member(1),
+					      {.hops = 63,
+					       .offset = static_cast<uint16_t>(one.offset + begin / 8),
+					       .more = more,
+					       .id = (0xc6336401U * 0x9e3779b1U & 0xffff0000U) | id,
+					       .whole = false},
+					      17) /
+				      part;
+			built[54] = 17;
+			return expected_link(built);
+		};
+
+		id++;
+		if (one.offset) {
+			const Packet first = network(client(), vip(), {.more = true, .id = id, .whole = false}, 17) /
+					     Udp{.source = 5000, .destination = 53} / Payload(800);
+
+			ASSERT_TRUE(sent(hook(), bed.run(hook(), Bytes(first)))) << "what it follows";
+		}
+		const Bytes asked = datagram(client(), vip(), 53, one.summed);
+		const Bytes summed = one.offset ? asked : datagram(client(), vip(), 53, true);
+		const Bytes becomes = one.offset ? asked : datagram(source(), member(1), 8080, true);
+		Bytes left = ipv4_part(asked, 0, one.size, one.more);
+		for (size_t begin = 0; begin < one.size;) {
+			const bool last = one.size - begin <= 1452;
+			const size_t end = last ? one.size : begin + piece;
+
+			Bytes frame = left;
+			if (!last) {
+				const Outcome outcome = bed.run(hook(), left);
+				if (hook() == Hook::xdp) {
+					ASSERT_TRUE(passed(hook(), outcome)) << "TC cuts it";
+					break;
+				}
+				cuts++;
+				ASSERT_EQ(outcome.verdict, static_cast<uint32_t>(TC_ACT_REDIRECT));
+				frame = again.next();
+				ASSERT_EQ(frame, ipv4_part(summed, begin, end, true)) << describe(frame);
+				left = outcome.packet;
+				ASSERT_EQ(left, ipv4_part(summed, end, one.size, one.more)) << describe(left);
+			}
+			const Outcome outcome = bed.run(hook(), frame);
+			ASSERT_TRUE(sent(hook(), outcome)) << describe(frame);
+			ASSERT_EQ(outcome.packet, ipv6_part(becomes, begin, end, !last || one.more))
+				<< describe(outcome.packet);
+			begin = end;
+		}
+		// Who forbids it is told.
+		if (!one.offset && !one.more) {
+			const uint64_t told = bed.reason(HF_REASON_too_big);
+			const Outcome outcome = bed.run(hook(), ipv4_part(asked, 0, one.size, false, true));
+
+			ASSERT_TRUE(sent(hook(), outcome));
+			EXPECT_EQ(outcome.packet.at(34) << 8 | outcome.packet.at(35), 0x0304);
+			EXPECT_EQ(bed.reason(HF_REASON_too_big), told + 1);
+		}
+	}
+	EXPECT_EQ(bed.reason(HF_REASON_fragmented), cuts);
+	EXPECT_EQ(cuts, hook() == Hook::xdp ? 0U : 8U);
 }
 
 TEST_P(Family, TheLastHopIsTold)
