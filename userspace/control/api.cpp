@@ -328,8 +328,9 @@ ApiAnswer Api::put_config(const ApiRequest &request)
 	const auto &report = std::get<ApplyReport>(result);
 	json body = to_json(report, dry_run);
 	if (dry_run)
-		return later([before, body, after = std::get<Config>(parse_config(request.body))]() -> Result<json> {
-			auto counted = count_affected(before, after);
+		return later([before, body, moves = report.moves,
+			      after = std::get<Config>(parse_config(request.body))]() -> Result<json> {
+			auto counted = count_affected(before, after, moves);
 			json full = body;
 
 			if (!counted)

@@ -332,8 +332,11 @@ ApplyResult Controller::apply(const std::string &yaml, bool dry_run)
 
 		if (!image)
 			return refuse(image.error());
-		if (auto fits = check_fit(*maps_, *image); !fits)
+		image->lasting = lasting_addresses(config);
+		auto fits = check_fit(*maps_, *image);
+		if (!fits)
 			return refuse(fits.error());
+		report.moves = *fits;
 		return report;
 	}
 	// Interfaces and programs first: what can fail fails before the maps change.

@@ -20,6 +20,7 @@
 #include "nexthop/mirror.h"
 #include "persist/message.h"
 #include "reconcile/ids.h"
+#include "reconcile/reconcile.h"
 
 namespace holdfast
 {
@@ -30,6 +31,7 @@ struct ApplyReport {
 	uint64_t writes = 0;
 	uint64_t sessions_dropped = 0;
 	uint64_t connections_dropped = 0;
+	Moves moves; // of a dry run
 };
 
 using ApplyResult = std::variant<ApplyReport, ConfigErrors>;

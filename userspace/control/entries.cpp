@@ -257,7 +257,7 @@ Result<json> forecast(const Snapshot &snapshot, const std::string &member)
 		     std::max(0, static_cast<int32_t>(snapshot.maps->member_connections.get(wanted->member)))}};
 }
 
-Result<json> count_affected(const Snapshot &snapshot, const Config &after)
+Result<json> count_affected(const Snapshot &snapshot, const Config &after, const Moves &moves)
 {
 	std::set<std::string> servers, members, disabled;
 	std::set<uint32_t> gone_servers, gone_members, disabled_members;
@@ -301,8 +301,9 @@ Result<json> count_affected(const Snapshot &snapshot, const Config &after)
 	if (walked)
 		walked = snapshot.maps->connections.each([&](const hf_flow_key &, const hf_connection &connection) {
 			if (!(connection.flags & HF_CONNECTION_REPLY) &&
-			    (gone_members.contains(connection.member) ||
-			     gone_servers.contains(connection.virtual_server)))
+			    (gone_members.contains(connection.member) || moves.members.contains(connection.member) ||
+			     gone_servers.contains(connection.virtual_server) ||
+			     moves.virtual_servers.contains(connection.virtual_server)))
 				connections++;
 			return true;
 		});

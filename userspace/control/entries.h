@@ -20,7 +20,7 @@ Result<nlohmann::json> forecast(const Snapshot &snapshot, const std::string &mem
 
 // What a change to this configuration would take away: {"sessions_removed": N, "sessions_moved": N,
 // "connections_removed": N}. Those of members that are disabled by it move.
-Result<nlohmann::json> count_affected(const Snapshot &snapshot, const Config &after);
+Result<nlohmann::json> count_affected(const Snapshot &snapshot, const Config &after, const Moves &moves);
 
 // What the keys of a virtual server's sessions are unique in: bpf/session.h has the same.
 uint32_t session_scope(const VirtualServer &server, const Rule &rule, const Ids &ids);

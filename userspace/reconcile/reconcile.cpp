@@ -27,6 +27,7 @@ public:
 	Reconciler(Maps &maps, const Image &image) : maps_(maps), image_(image), slots_(maps.selection.size()) {}
 
 	Result<void> plan();
+	const Moves &moves() const { return moves_; }
 	Result<ReconcileReport> write();
 	Result<ReconcileReport> write_pool();
 
@@ -60,6 +61,8 @@ private:
 	Result<void> plan_sources();
 	bool has_source(const hf_virtual_server &settings, const hf_source_address &address) const;
 	Result<void> plan_services();
+	bool is_another(const hf_virtual_server &before, const hf_virtual_server &settings) const;
+	void plan_moves();
 	bool ranges_are_there() const;
 	void keep_live_parts(hf_pool &wanted, const hf_pool &there) const;
 	void note_return(uint32_t id, const hf_member &there, hf_member &value) const;
@@ -83,8 +86,7 @@ private:
 	uint32_t first_range_ = 0;
 	bool write_ranges_ = false;
 	uint32_t first_source_ = 0;
-	// Objects that keep their names and have another address: their connections lead nowhere.
-	std::set<uint32_t> moved_members_, moved_servers_;
+	Moves moves_;
 };
 
 std::string key_text(const hf_service_key &key)
@@ -151,7 +153,6 @@ void Reconciler::write_members(bool final_states)
 		if (there.state != HF_MEMBER_ABSENT && !same_endpoint(there, value)) {
 			// Not to be met half written.
 			__atomic_store_n(&maps_.members.live(id)->state, HF_MEMBER_ABSENT, __ATOMIC_RELEASE);
-			moved_members_.insert(id);
 		} else if (there.state != HF_MEMBER_ABSENT) {
 			value.next_hop = there.next_hop;
 			value.route_generation = there.route_generation;
@@ -362,9 +363,6 @@ Result<void> Reconciler::write_services()
 		auto wanted = want_.find(text);
 		hf_service_key key{};
 
-		// A virtual server that is no longer where it was.
-		if (service.virtual_server && (wanted == want_.end() || !same(wanted->second, service)))
-			moved_servers_.insert(service.virtual_server);
 		if (wanted != want_.end())
 			continue;
 		std::memcpy(&key, text.data(), sizeof(key));
@@ -447,10 +445,56 @@ void Reconciler::write_server(uint32_t id, const hf_virtual_server &value)
 	write(maps_.virtual_server_settings, id, value);
 }
 
+// Do its connections of before mean nothing to it?
+bool Reconciler::is_another(const hf_virtual_server &before, const hf_virtual_server &settings) const
+{
+	constexpr uint8_t lasting = HF_SERVER_SPLICES | HF_SERVER_FOLLOWS | HF_SERVER_WRITES | HF_SERVER_FORWARDED_FOR;
+
+	if (!before.pool)
+		return false;
+	// Whose streams are read, or changed, is settled when they begin. And
+	// connections that are decided as a whole, or their datagrams: those of before are neither.
+	if (before.parser != settings.parser || ((before.flags ^ settings.flags) & lasting))
+		return true;
+	// Its members are of the other family from now on.
+	if (changes_family(static_cast<hf_forwarding>(before.forwarding)) !=
+	    changes_family(static_cast<hf_forwarding>(settings.forwarding)))
+		return true;
+	// Nobody answers ARP for a source that is taken away from this host.
+	for (uint32_t i = 0; i < before.sources; i++) {
+		const hf_source_address source = maps_.source_addresses.get(before.first_source + i);
+
+		if (!has_source(settings, source) && !image_.lasting.contains(Address(source.address)))
+			return true;
+	}
+	return false;
+}
+
+void Reconciler::plan_moves()
+{
+	for (const auto &[id, wanted] : image_.members) {
+		const hf_member there = maps_.members.get(id);
+
+		if (there.state != HF_MEMBER_ABSENT && !same_endpoint(there, wanted))
+			moves_.members.insert(id);
+	}
+	for (const auto &[id, settings] : image_.virtual_servers) {
+		if (is_another(maps_.virtual_server_settings.get(id), settings))
+			moves_.virtual_servers.insert(id);
+	}
+	for (const auto &[text, service] : have_) {
+		auto wanted = want_.find(text);
+
+		// One that is no longer where it was.
+		if (service.virtual_server && (wanted == want_.end() || !same(wanted->second, service)))
+			moves_.virtual_servers.insert(service.virtual_server);
+	}
+}
+
 Result<void> Reconciler::drop_moved()
 {
 	for (const auto &[filter, ids] :
-	     {std::pair(HF_SWEEP_MEMBER, moved_members_), {HF_SWEEP_VIRTUAL_SERVER, moved_servers_}}) {
+	     {std::pair(HF_SWEEP_MEMBER, moves_.members), {HF_SWEEP_VIRTUAL_SERVER, moves_.virtual_servers}}) {
 		for (const uint32_t id : ids) {
 			auto swept = maps_.sweep_connections(filter, id);
 
@@ -473,7 +517,10 @@ Result<void> Reconciler::plan()
 		return planned;
 	if (auto planned = plan_sources(); !planned)
 		return planned;
-	return plan_services();
+	if (auto planned = plan_services(); !planned)
+		return planned;
+	plan_moves();
+	return {};
 }
 
 Result<ReconcileReport> Reconciler::write()
@@ -491,26 +538,6 @@ Result<ReconcileReport> Reconciler::write()
 	write_all(maps_.rules, image_.rules);
 	write_pools();
 	write_tables(false);
-	constexpr uint8_t lasting = HF_SERVER_SPLICES | HF_SERVER_FOLLOWS | HF_SERVER_WRITES | HF_SERVER_FORWARDED_FOR;
-	for (const auto &[id, settings] : image_.virtual_servers) {
-		const hf_virtual_server before = maps_.virtual_server_settings.get(id);
-
-		// Whose streams are read, or changed, is settled when they begin. And
-		// connections that are decided as a whole, or their datagrams: those of before are neither.
-		if (before.pool && (before.parser != settings.parser || ((before.flags ^ settings.flags) & lasting)))
-			moved_servers_.insert(id);
-		// Its members are of the other family from now on.
-		if (before.pool && changes_family(static_cast<hf_forwarding>(before.forwarding)) !=
-					   changes_family(static_cast<hf_forwarding>(settings.forwarding)))
-			moved_servers_.insert(id);
-		// Nobody answers ARP for a source that is taken away from this host.
-		for (uint32_t i = 0; i < before.sources; i++) {
-			const hf_source_address source = maps_.source_addresses.get(before.first_source + i);
-
-			if (!has_source(settings, source) && !image_.lasting.contains(Address(source.address)))
-				moved_servers_.insert(id);
-		}
-	}
 	// What is written into cookies can be read before it is written.
 	if (auto written = write_map(maps_.cookie_members, image_.cookie_members, Parts::wanted); !written)
 		return written.error();
@@ -562,9 +589,13 @@ Result<ReconcileReport> Reconciler::write_pool()
 
 } // namespace
 
-Result<void> check_fit(Maps &maps, const Image &image)
+Result<Moves> check_fit(Maps &maps, const Image &image)
 {
-	return Reconciler(maps, image).plan();
+	Reconciler reconciler(maps, image);
+
+	if (auto planned = reconciler.plan(); !planned)
+		return planned.error();
+	return reconciler.moves();
 }
 
 Result<ReconcileReport> reconcile(Maps &maps, const Image &image)

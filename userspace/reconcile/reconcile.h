@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 
 #include "datapath/maps.h"
 #include "reconcile/image.h"
@@ -21,8 +22,14 @@ struct ReconcileReport {
 	uint64_t connections_dropped = 0;
 };
 
-// Can the image be written? Changes nothing.
-Result<void> check_fit(Maps &maps, const Image &image);
+// Objects that keep their names, but not their connections: those lead nowhere, or mean something else, when
+// the image is written.
+struct Moves {
+	std::set<uint32_t> members, virtual_servers;
+};
+
+// Can the image be written, and whom does it move? Changes nothing.
+Result<Moves> check_fit(Maps &maps, const Image &image);
 
 // What cannot be written is found before anything is.
 Result<ReconcileReport> reconcile(Maps &maps, const Image &image);
