@@ -151,7 +151,7 @@ std::string Lab::daemon_command(const std::string &socket) const
 void Lab::start_daemon()
 {
 	daemon_ = start("balancer", daemon_command(), directory_ + "/daemon.log");
-	const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(30 * slowness());
+	const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(60 * slowness());
 
 	while (holdfast("status").status != 0) {
 		if (::waitpid(daemon_, nullptr, WNOHANG) == daemon_ || std::chrono::steady_clock::now() > deadline) {
