@@ -32,8 +32,8 @@ static __always_inline bool cut_write_header(hook_context *context, const struct
 
 	if ((void *)(ip + 1) > packet_end(context))
 		return false;
-	ip->check = csum_update(ip->check, csum_difference16(ip->tot_len, length) +
-						   csum_difference16(ip->frag_off, place));
+	ip->check =
+		csum_update(ip->check, csum_difference16(ip->tot_len, length) + csum_difference16(ip->frag_off, place));
 	ip->tot_len = length;
 	ip->frag_off = place;
 	return true;
