@@ -835,35 +835,53 @@ TEST_F(Daemon, DoctorNamesWhatIsWrongAndTheRemedy)
 	EXPECT_NE(examine("/nowhere").output.find("/nowhere"), std::string::npos);
 }
 
-// The rest of a network: tagged VLANs, where the kernel has them.
+// The rest of a network: tagged VLANs, where the kernel has them. In every mode in which answers come back here.
 TEST_F(Daemon, ServersBehindAVlan)
 {
 	if (lab_.run("balancer", "ip link add link servers name servers.10 type vlan id 10").status != 0)
 		GTEST_SKIP() << "this kernel has no VLAN devices";
-	lab_.run("balancer", "ip addr flush dev servers");
-	lab_.run("balancer", "ip addr add 10.0.2.1/24 dev servers.10");
-	lab_.run("balancer", "ip link set servers.10 up");
-	lab_.run("balancer", "sysctl -qw net.ipv4.conf.servers/10.forwarding=1");
-	for (const char *server : {"rs1", "rs2", "rs3"}) {
-		const std::string address = fmt::format("10.0.2.1{}/24", server[2]);
+	lab_.run("balancer", "sh -c 'ip addr flush dev servers; ip addr add 10.0.2.1/24 dev servers.10; "
+			     "ip -6 addr add fd00:2::1/64 dev servers.10 nodad; ip link set servers.10 up; "
+			     "sysctl -qw net.ipv4.conf.servers/10.forwarding=1'");
+	for (const int number : {1, 2, 3})
+		lab_.run(fmt::format("rs{}", number),
+			 fmt::format(
+				 "sh -c 'ip link add link wire name wire.10 type vlan id 10; ip addr flush dev wire; "
+				 "ip addr add {}/24 dev wire.10; ip -6 addr add {}/64 dev wire.10 nodad; "
+				 "ip link set wire.10 up; ip route replace default via 10.0.2.1; "
+				 "ip -6 route replace default via fd00:2::1'",
+				 Lab::member_address(true, number), Lab::member_address(false, number)));
+	struct Mode {
+		const char *forwarding;
+		bool ipv4, ipv4_members;
+		int port;
+	};
+	const Mode modes[] = {{"dnat", true, true, 80},      {"dnat", false, false, 81}, {"fullnat", true, true, 82},
+			      {"fullnat", false, false, 83}, {"nat46", true, false, 84}, {"nat64", false, true, 85}};
+	for (const char *hook : {"xdp", "tc"}) {
+		std::string yaml = Lab::base_config(hook) + "persistence:\n" + by_address + "virtual_servers:\n";
 
-		lab_.run(server, "ip link add link wire name wire.10 type vlan id 10");
-		lab_.run(server, "ip addr flush dev wire");
-		lab_.run(server, fmt::format("ip addr add {} dev wire.10", address));
-		lab_.run(server, "ip link set wire.10 up");
-		lab_.run(server, "ip route replace default via 10.0.2.1");
-	}
-	for (const char *mode : {"xdp", "tc"}) {
-		lab_.start_daemon(shop(by_address, 3, mode));
-		std::set<std::string> used;
-		for (int client = 1; client <= 6; client++) {
-			const std::string first = lab_.ask_tcp(true, client);
+		for (const auto &[forwarding, ipv4, ipv4_members, port] : modes)
+			yaml += fmt::format("  - {{name: shop{}, address: \"{}\", port: {}, protocol: tcp, forwarding: "
+					    "{}, pool: web{}, persistence: rule{}}}\n",
+					    port, Lab::vip(ipv4), port, forwarding, ipv4_members ? 4 : 6,
+					    std::string(forwarding) == "dnat"
+						    ? ""
+						    : fmt::format(", source_addresses: [\"{}\"]",
+								  Lab::source_address(ipv4_members)));
+		lab_.start_daemon(yaml);
+		for (const auto &[forwarding, ipv4, ipv4_members, port] : modes) {
+			std::set<std::string> used;
 
-			used.insert(first);
-			EXPECT_NE(first, "");
-			EXPECT_EQ(lab_.ask_tcp(true, client), first);
+			for (int client = 1; client <= 4; client++) {
+				const std::string first = lab_.ask_tcp(ipv4, client, port);
+
+				used.insert(first);
+				EXPECT_NE(first, "") << forwarding << " " << hook << " " << port;
+				EXPECT_EQ(lab_.ask_tcp(ipv4, client, port), first) << forwarding;
+			}
+			EXPECT_EQ(used.size(), 3U) << forwarding << " " << hook << " " << port;
 		}
-		EXPECT_EQ(used.size(), 3U) << mode;
 		lab_.stop_daemon(SIGTERM);
 		lab_.run("balancer", fmt::format("{} --detach --pin-dir {}", program("holdfastd"), lab_.pins()));
 		shell("rm -rf " + lab_.directory() + "/state");
