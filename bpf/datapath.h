@@ -14,7 +14,6 @@
 #pragma once
 
 #include "datagram.h"
-#include "forward/cut.h"
 #include "forward/nat.h"
 #include "reject.h"
 #include "splice/answers.h"
@@ -131,11 +130,8 @@ static __always_inline int datapath_forward(hook_context *context, struct packet
 	mtu = family_mtu(packet, connection, hop->mtu);
 	if (unlikely(packet->network_length > mtu) &&
 	    packet_segment_length(context, packet->network_length - packet->payload_length, packet->network_length) >
-		    mtu) {
-		if (cut_may(context, packet, connection))
-			return HOOK_HAS_LOWER_HOOK ? HOOK_PASS : cut(context, packet, mtu);
-		return reject_too_big(context, packet, mtu);
-	}
+		    mtu)
+		return way_is_too_narrow(context, packet, connection, mtu);
 	if (next && connection->flags & HF_CONNECTION_SPLICED && !packet_is_later_fragment(packet)) {
 		enum translate_known known = read ? TRANSLATE_READ : TRANSLATE_UNREAD;
 

@@ -79,14 +79,10 @@ __noinline int next_hop_ask(hook_context *context, const struct packet *packet, 
 			__builtin_memcpy(fib.ipv6_src, source, 16);
 		__builtin_memcpy(fib.ipv6_dst, destination, 16);
 	}
-	/*
-	 * Where the packet is to be of another length, the kernel is told: it would look at that of now. One
-	 * that becomes longer may be cut: any length will do, so that it says what the way takes.
-	 */
+	/* Where the packet is to be of another length, the kernel is told: it would look at that of now. */
 	if (family_changes(connection) && !packet_is_segmented_later(context))
-		fib.tot_len = packet->ipv4 ? 1
-					   : packet->network_length - (packet->transport - packet->network) +
-						     family_new_length(packet);
+		fib.tot_len =
+			packet->network_length - (packet->transport - packet->network) + family_new_length(packet);
 	result = bpf_fib_lookup(context, &fib, sizeof(fib), 0);
 	__builtin_memset(answer, 0, sizeof(*answer));
 	answer->hop.mtu = fib.mtu_result ?: ~0U;

@@ -3,8 +3,23 @@
 #pragma once
 
 #include "family.h"
+#include "forward/cut.h"
 #include "nexthop.h"
 #include "reject.h"
+
+/* A packet that is longer than what its way takes, `mtu`, as it came. */
+static __always_inline int way_is_too_narrow(hook_context *context, const struct packet *packet,
+					     const struct hf_connection *connection, __u32 mtu)
+{
+	int verdict;
+
+	if (cut_may(context, packet, connection)) {
+		verdict = HOOK_HAS_LOWER_HOOK ? HOOK_PASS : cut(context, packet, mtu);
+		if (verdict != HAND_OVER)
+			return verdict;
+	}
+	return reject_too_big(context, packet, mtu);
+}
 
 /*
  * The next hop of a packet whose connection has none from the mirror, or one
@@ -17,7 +32,7 @@ static __always_inline int way_find(hook_context *context, const struct packet *
 	int reason = next_hop_ask(context, packet, connection, answer);
 
 	if (reason == HF_REASON_too_big)
-		return reject_too_big(context, packet, family_mtu(packet, connection, answer->hop.mtu));
+		return way_is_too_narrow(context, packet, connection, family_mtu(packet, connection, answer->hop.mtu));
 	/* What a member's service sends to this host, which asked it whether it is well. */
 	if (reason == HF_REASON_no_route && connection->flags & HF_CONNECTION_PER_DATAGRAM && !connection->last_seen)
 		return HOOK_PASS;

@@ -320,7 +320,7 @@ private:
 	int socket_;
 };
 
-// An IPv4 packet that its sender allows to be fragmented, is (RFC 7915, 4.1): into what every IPv6 link carries.
+// An IPv4 packet that its sender allows to be fragmented, is (RFC 7915, 4.1): into what its way takes.
 TEST_P(Family, WhatBecomesTooLongIsCut)
 {
 	if (!ipv4())
@@ -333,7 +333,7 @@ TEST_P(Family, WhatBecomesTooLongIsCut)
 		uint16_t offset; // of this fragment of it
 		bool more, summed;
 	};
-	constexpr size_t piece = 1232;
+	constexpr size_t piece = 1448;
 	uint64_t cuts = 0;
 	uint16_t id = 100;
 
@@ -344,7 +344,7 @@ TEST_P(Family, WhatBecomesTooLongIsCut)
 				{1480, 0, true, true},
 				{1480, 185, true, true},
 				{1480, 185, false, true},
-				{2900, 0, false, true}}) {
+				{3000, 0, false, true}}) {
 		auto datagram = [&](const std::string &from, const std::string &to, uint16_t port, bool summed) {
 			Udp udp{.source = 5000, .destination = port};
 
@@ -429,6 +429,43 @@ TEST_P(Family, WhatBecomesTooLongIsCut)
 	}
 	EXPECT_EQ(bed.reason(HF_REASON_fragmented), cuts);
 	EXPECT_EQ(cuts, hook() == Hook::xdp ? 0U : 8U);
+	// Also where only the FIB knows the way.
+	bed.maps->members.live(1)->next_hop = 0;
+	bed.maps->next_hops.set(1, {});
+	const Bytes other = network(client(), vip(), {.id = 1, .whole = false}, 17) /
+			    Udp{.source = 5001, .destination = 53} / Payload(1472);
+	const uint64_t told = bed.reason(HF_REASON_too_big);
+	EXPECT_EQ(passed(hook(), bed.run(hook(), other)), hook() == Hook::xdp);
+	EXPECT_EQ(bed.reason(HF_REASON_fragmented), cuts + (hook() == Hook::xdp ? 0 : 1));
+	EXPECT_EQ(bed.reason(HF_REASON_too_big), told);
+}
+
+// A datagram whose key may lie at its end is not: its sender is told, and so is that of a segment.
+TEST_P(Family, WhatIsReadIsNotCut)
+{
+	if (!ipv4())
+		return;
+	const Packet header = network(client(), vip(), {.id = 1, .whole = false}, 17);
+	{
+		Testbed bed(
+			with("port: 5060, protocol: udp, persistence: rule", "  - {name: rule, type: sip-call-id}\n"));
+		const Payload call("INVITE sip:b@c SIP/2.0\r\nCall-ID: 1@c\r\nX: " + std::string(1420, 'x') +
+				   "\r\n\r\n");
+
+		ASSERT_TRUE(
+			sent(hook(), bed.run(hook(), Bytes(header / Udp{.source = 5000, .destination = 5060} / call))));
+		EXPECT_EQ(bed.reason(HF_REASON_too_big), 1U);
+		EXPECT_EQ(bed.reason(HF_REASON_fragmented), 0U);
+	}
+	Testbed bed(with("port: 80, protocol: tcp"));
+	open_connection(bed, 40000);
+	const Bytes segment =
+		network(client(), vip(), {.id = 1, .whole = false}, 6) /
+		Tcp{.source = 40000, .destination = 80, .sequence = 1001, .acknowledgement = 5001, .flags = ack} /
+		Payload(1460);
+	ASSERT_TRUE(sent(hook(), bed.run(hook(), segment)));
+	EXPECT_EQ(bed.reason(HF_REASON_too_big), 1U);
+	EXPECT_EQ(bed.reason(HF_REASON_fragmented), 0U);
 }
 
 TEST_P(Family, TheLastHopIsTold)

@@ -180,6 +180,19 @@ bool is_right(const Bytes &packet)
 	}
 }
 
+bool is_rest(const Bytes &packet)
+{
+	try {
+		const Headers headers = find_headers(packet);
+
+		return headers.ipv4 && get16(packet, headers.network + 6) == 1448 / 8 &&
+		       get16(packet, headers.network + 2) == headers.end - headers.network &&
+		       !sum(packet, headers.network, headers.transport, 0);
+	} catch (const std::out_of_range &) {
+		return false;
+	}
+}
+
 void repair(Bytes &packet)
 {
 	try {

@@ -32,6 +32,8 @@ std::string fuzz_config();
 
 // Lengths and checksums agree, and it is no fragment, of whose checksum only a part would be here.
 bool is_right(const Bytes &packet);
+// What is left of an IPv4 packet that was cut: the last fragment of two.
+bool is_rest(const Bytes &packet);
 // Network and transport checksums become right, as far as there are any.
 void repair(Bytes &packet);
 // Of a TCP segment: the number behind its first byte, a SYN counted; 0: it is none.

@@ -123,6 +123,19 @@ std::vector<Record> datagrams(const Ends &ends, uint16_t port, const Payload &as
 	return records;
 }
 
+// One that nat46 makes too long for its way, whole, and what is left of it when it is cut.
+std::vector<Record> long_datagram(const Ends &ends, uint16_t port)
+{
+	const Ipv4 header{.source = ends.client(), .destination = ends.vip(), .fragment = 0, .protocol = 17};
+	const Bytes whole = Ethernet{} / header / Udp{.source = client_port, .destination = port} / Payload(1472);
+	Payload rest(0);
+	Ipv4 behind = header;
+
+	behind.fragment = 1448 / 8;
+	rest.bytes.assign(whole.begin() + 34 + 1448, whole.end());
+	return {{0, whole}, {0, Ethernet{} / behind / rest}};
+}
+
 std::vector<Record> fragments(const Ends &ends, uint16_t port)
 {
 	Bytes datagram = ip(ends.client(), ends.vip()) / Udp{.source = client_port, .destination = port} / Payload(200);
@@ -205,6 +218,8 @@ int main(int argc, char **argv)
 		write(fmt::format("sip-{}", family), datagrams(plain, 5060, Payload(call)));
 		write(fmt::format("sip-other-{}", family), datagrams(other, 5061, Payload(call)));
 		write(fmt::format("radius-{}", family), datagrams(full, 1812, user));
+		if (ipv4)
+			write("long-4", long_datagram(other, 56));
 		for (uint16_t port = 53; port <= 56; port++)
 			write(fmt::format("fragments-{}-{}", port, family), fragments(plain, port));
 		write(fmt::format("ping-{}", family),
