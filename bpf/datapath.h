@@ -83,10 +83,16 @@ static __always_inline int datapath_translate_splice(hook_context *context, cons
 static __always_inline int datapath_insert(hook_context *context, struct packet *packet,
 					   const struct hf_connection *connection, __u32 mtu)
 {
+	const struct hf_splice *splice = splice_get(connection->splice);
 	const struct task *task = task_get();
+	__u32 most;
 
-	if (!task || !task->edits.count)
+	if (!task || !task->edits.count || !splice)
 		return HAND_OVER;
+	/* What its receiver takes, and its way. */
+	most = packet->transport - packet->network + sizeof(struct tcphdr) + splice->client_mss;
+	if (splice->client_mss && mtu > most)
+		mtu = most;
 	/* A longer network header needs room in front, too. */
 	if (family_changes(connection) && packet->ipv4 && task->edits.list[0].put > INSERT_BEFORE_GROWTH)
 		return HOOK_PASS;

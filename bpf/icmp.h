@@ -155,9 +155,25 @@ static __always_inline void icmp_put_back(struct message *message, const struct 
 	icmp_adjust_quote(message, quote, difference + csum_fold(of_address));
 }
 
+/* What is put into a stream makes segments longer than their sender knows: they have to be short enough here, too. */
+static __always_inline void icmp_note_mtu(const struct message *message, bool ipv4, __u16 *mss)
+{
+	const __u8 *head = message->bytes;
+	__u32 mtu, least = ipv4 ? 552 : 1280, headers = family_header_length(ipv4) + sizeof(struct tcphdr);
+
+	if (ipv4 ? head[0] != 3 || head[1] != 4 : head[0] != 2)
+		return;
+	mtu = ipv4 ? bpf_ntohs(((const __be16 *)head)[3]) : bpf_ntohl(((const __be32 *)head)[1]);
+	if (!mtu)
+		return;
+	mtu = mtu < least ? least : mtu;
+	if (!*mss || mtu - headers < *mss)
+		*mss = mtu - headers;
+}
+
 /* The quoted segment's number, as its sender knows it. */
 static __always_inline void icmp_put_sequence_back(struct message *message, const struct icmp_quote *quote,
-						   const struct hf_connection *connection)
+						   const struct hf_connection *connection, bool ipv4)
 {
 	struct hf_splice *splice = splice_get(connection->splice);
 	__be32 *sequence = (__be32 *)icmp_word(message, quote->at + 4);
@@ -166,6 +182,8 @@ static __always_inline void icmp_put_sequence_back(struct message *message, cons
 
 	if (!splice || quote->protocol != IPPROTO_TCP || splice->state != HF_SPLICE_BOUND)
 		return;
+	icmp_note_mtu(message, ipv4,
+		      connection->flags & HF_CONNECTION_REPLY ? &splice->member_mss : &splice->client_mss);
 	/* It acknowledges nothing: as the edge of a block, that changes nothing of the splice. */
 	if (connection->flags & HF_CONNECTION_REPLY)
 		number = translate_edge(splice, HF_REQUESTS, bpf_ntohl(old), false);
@@ -186,7 +204,7 @@ static __noinline __u16 icmp_translate_quote(struct task *task, struct message *
 	if (connection_has_other_end(connection))
 		icmp_put_back(message, quote, reply, task->own_end.address, task->own_end.port);
 	if (connection->flags & HF_CONNECTION_SPLICED)
-		icmp_put_sequence_back(message, quote, connection);
+		icmp_put_sequence_back(message, quote, connection, task->packet.ipv4);
 	after = bpf_csum_diff(NULL, 0, (__be32 *)message->bytes, ICMP_SEEN, 0);
 	return csum_fold((__u16)~csum_fold(before) + csum_fold(after));
 }
@@ -215,7 +233,7 @@ static __noinline int icmp_translate_family(hook_context *context, struct task *
 		      csum_difference_address(flow->source, ends->source);
 	icmp_adjust_quote(message, quote, csum_fold(difference));
 	if (connection->flags & HF_CONNECTION_SPLICED)
-		icmp_put_sequence_back(message, quote, connection);
+		icmp_put_sequence_back(message, quote, connection, task->packet.ipv4);
 	return icmp_change_family(context, task, message, quote);
 }
 

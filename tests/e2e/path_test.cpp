@@ -38,7 +38,7 @@ protected:
 		std::string yaml = Lab::base_config(GetParam().hook) +
 				   "persistence:\n  - {name: by-cookie, type: cookie-hash, keyword: sid}\n"
 				   "  - {name: written, type: insert-cookie, keyword: SRV, custom_attribute: \"" +
-				   std::string(200, 'x') +
+				   std::string(150, 'x') +
 				   "\"}\n"
 				   "virtual_servers:\n";
 
