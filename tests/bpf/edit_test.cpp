@@ -562,6 +562,17 @@ TEST_P(Edited, SegmentsGrowNoLongerThanTheWay)
 		EXPECT_EQ(seen.payload.back(), 'e') << size;
 		EXPECT_EQ(seen.sequence, answers_.receiver + all - last) << size;
 	}
+	// A router further on takes less: so the member is told, and what is put in heeds it, too.
+	const Icmp told{uint8_t(ipv4() ? 3 : 2), uint8_t(ipv4() ? 4 : 0), 1300};
+	const Bytes quoted = tcp(vip(), 80, client(), 40000, ack, answers_.receiver, client_isn + 1);
+	Payload quote(0);
+	quote.bytes.assign(quoted.begin() + 14, quoted.end());
+	ASSERT_TRUE(sent(hook(), run(bed, ip(ipv4() ? "10.0.7.1" : "fd00::7:1", vip()) / told / quote)));
+	const size_t size = ipv4() ? 1248 : 1228;
+	const Outcome outcome = through(bed, segment(true, head + std::string(size - head.size() - 1, 'b') + "e", 0));
+	ASSERT_FALSE(outcome.packet.empty());
+	EXPECT_EQ(look(outcome.packet).payload.size(), text.size());
+	EXPECT_EQ(look(outcome.packet).payload.back(), 'e');
 }
 
 // Numbers go round: what has long been acknowledged is no reason to take the next for old.
