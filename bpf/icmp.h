@@ -171,7 +171,7 @@ static __always_inline void icmp_note_mtu(const struct message *message, bool ip
 		*mss = mtu - headers;
 }
 
-/* The quoted segment's number, as its sender knows it. */
+/* The quoted segment's number, as its sender knows it; and what its way takes is known to the splice, too. */
 static __always_inline void icmp_put_sequence_back(struct message *message, const struct icmp_quote *quote,
 						   const struct hf_connection *connection, bool ipv4)
 {

@@ -78,7 +78,6 @@ static __always_inline __u32 packet_network_length(const hook_context *context, 
 	return claimed;
 }
 
-/* XDP sees single frames; a TC packet may be many that GRO put together. */
 /* A frame cannot come in once more: TC's packets can. */
 static __always_inline int packet_in(hook_context *context)
 {
@@ -90,6 +89,7 @@ static __always_inline int packet_in_clone(hook_context *context)
 	return -1;
 }
 
+/* XDP sees single frames; a TC packet may be many that GRO put together. */
 static __always_inline bool packet_is_segmented_later(const hook_context *context)
 {
 	return false;
